@@ -1,0 +1,105 @@
+"""The graph of a pipeline: which steps belong to it, in what order, and whether it holds together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_azureml.model.graph import find_cycle
+from airflow_azureml.model.sequence import StepSequence
+from airflow_azureml.runtime.exceptions import DefinitionError
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from airflow_azureml.operators.step import PipelineStep
+
+
+def closure(steps: Iterable[PipelineStep], *, resolve: bool) -> list[PipelineStep]:
+    """Return ``steps`` and everything upstream of them, by data or ``run_after``; each step once.
+
+    :param steps: the steps a user named.
+    :param resolve: whether steps that weren't named are pulled in (v1 ``resolve_closure``).
+    :raises DefinitionError: a step needs one that wasn't named and ``resolve`` is off.
+    """
+    named = list(dict.fromkeys(steps))
+    found = dict.fromkeys(named)
+    waiting = list(named)
+    while waiting:
+        step = waiting.pop()
+        for upstream in step.wanted_upstream():
+            if upstream in found:
+                continue
+            if not resolve:
+                raise DefinitionError(
+                    f"{step.label}: needs {upstream.label}, which is not among the steps of the pipeline; "
+                    "add it, or leave resolve_closure on"
+                )
+            found[upstream] = None
+            waiting.append(upstream)
+    return list(found)
+
+
+def ordered_pairs(steps: Any) -> Iterator[tuple[PipelineStep, PipelineStep]]:
+    """Yield (before, after) for every order that a ``StepSequence`` somewhere in ``steps`` asks for."""
+    if isinstance(steps, StepSequence):
+        yield from steps.pairs()
+    elif isinstance(steps, list):
+        for item in steps:
+            yield from ordered_pairs(item)
+
+
+def check_pipeline(dag: DAG) -> None:
+    """Check a DAG that holds steps of ours.
+
+    :raises DefinitionError: an input nobody produces, a producer in another DAG, or a cycle.
+    """
+    from airflow_azureml.operators.step import PipelineStep
+
+    for task in dag.tasks:
+        if isinstance(task, PipelineStep):
+            _check_producers(task, dag)
+            task.check()
+    path = find_cycle((task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids)
+    if path:
+        raise DefinitionError(f"pipeline {dag.dag_id!r} runs in a circle: {' → '.join(path)}; break one of these edges")
+
+
+def _check_producers(step: PipelineStep, dag: DAG) -> None:
+    for name, origin in step.input_origins().items():
+        producer = origin.producer
+        if producer is None:
+            raise DefinitionError(
+                f"{step.label}: input {name!r} is never produced; "
+                f"list {origin.name!r} in the outputs of the step that writes it"
+            )
+        if producer.has_dag() and producer.dag.dag_id != dag.dag_id:
+            raise DefinitionError(
+                f"{step.label}: input {name!r} is written by {producer.task_id!r} in another DAG, {producer.dag.dag_id!r}; "
+                "register it as a dataset there (register_on_complete) and read the dataset here"
+            )
+
+
+def closes_cycle(dag: DAG, upstream_id: str, task_id: str) -> list[str] | None:
+    """Return the circle that an edge ``upstream_id`` → ``task_id`` would close, or ``None``."""
+    if upstream_id == task_id:
+        return [task_id, task_id]
+    came_from: dict[str, str] = {task_id: ""}
+    waiting = [task_id]
+    while waiting:
+        current = waiting.pop()
+        for following in dag.task_dict[current].downstream_task_ids:
+            if following in came_from or following not in dag.task_dict:
+                continue
+            came_from[following] = current
+            waiting.append(following)
+            if following == upstream_id:
+                return [*_path_back(came_from, following), task_id]
+    return None
+
+
+def _path_back(came_from: dict[str, str], last: str) -> list[str]:
+    path = [last]
+    while came_from[path[-1]]:
+        path.append(came_from[path[-1]])
+    return path[::-1]

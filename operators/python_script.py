@@ -1,0 +1,218 @@
+"""``PythonScriptStep``: run a Python script in an interpreter of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_azureml import config
+from airflow_azureml.model.environment import Environment, RunConfiguration
+from airflow_azureml.operators.run_values import parameter_values, step_identity, upstream_outputs
+from airflow_azureml.operators.sources import check_source, find_script, source_directory_of
+from airflow_azureml.operators.step import PipelineStep
+from airflow_azureml.runtime.exceptions import AzureMLException, DefinitionError, StepCanceled
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_azureml.compute.execution import StepRequest
+
+
+class PythonScriptStep(PipelineStep):
+    """Run a Python script as a step.
+
+    The script runs with the root of its source directory as working directory, in the interpreter of its environment, and
+    reaches its run through ``from azureml.core import Run``::
+
+        PythonScriptStep(
+            script_name="train.py",
+            arguments=["--data", prepared, "--alpha", alpha],
+            inputs=[prepared],
+            source_directory="steps",
+        )
+
+    :param script_name: path of the script inside the source directory, POSIX (v1 ``script_name``).
+    :param name: the step's name; by default the script's (v1 ``name``).
+    :param arguments: (templated) the script's arguments (v1 ``arguments``).
+    :param compute_target: where it runs: a name or a compute object; by default ``[azureml] default_compute`` (v1
+        ``compute_target``).
+    :param runconfig: environment, environment variables and target (v1 ``runconfig``).
+    :param runconfig_pipeline_params: v1's node counts as parameters; refused, because a step here is one process.
+    :param inputs: what the script reads (v1 ``inputs``).
+    :param outputs: what the script writes (v1 ``outputs``).
+    :param params: name to value or ``PipelineParameter``, given to the script as ``AML_PARAMETER_<name>`` (v1 ``params``).
+    :param source_directory: folder with the script and what it imports, relative to the file that defines the DAG; by default
+        the pipeline's ``default_source_directory``, else that file's folder (v1 ``source_directory``).
+    :param allow_reuse: let an earlier result stand in for running (v1 ``allow_reuse``).
+    :param version: a label of your own; changing it runs the step again (v1 ``version``).
+    :param hash_paths: further files or folders, in or outside the source directory, that the result depends on (v1
+        ``hash_paths``).
+    :param environment: the step's interpreter and packages; the same as ``runconfig.environment``.
+    :param kwargs: any argument of Airflow's ``BaseOperator``.
+    :raises DefinitionError: an argument is wrong; the message names step and argument.
+
+    Source: v1 ``azureml.pipeline.steps.PythonScriptStep``.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "script_name",
+        "name",
+        "arguments",
+        "compute_target",
+        "runconfig",
+        "runconfig_pipeline_params",
+        "inputs",
+        "outputs",
+        "params",
+        "source_directory",
+        "allow_reuse",
+        "version",
+        "hash_paths",
+    )
+
+    def __init__(
+        self,
+        *,
+        script_name: str,
+        name: str | None = None,
+        arguments: list[Any] | None = None,
+        compute_target: Any = None,
+        runconfig: RunConfiguration | None = None,
+        runconfig_pipeline_params: Mapping[str, Any] | None = None,
+        inputs: list[Any] | None = None,
+        outputs: list[Any] | None = None,
+        step_params: Mapping[str, Any] | None = None,
+        source_directory: str | None = None,
+        allow_reuse: bool = True,
+        version: str | None = None,
+        hash_paths: Sequence[str] | None = None,
+        environment: Environment | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not script_name or not isinstance(script_name, str):
+            raise DefinitionError(f"PythonScriptStep {name or '?'!r}: argument script_name is {script_name!r}; give a file name")
+        super().__init__(
+            name=name,
+            arguments=arguments,
+            inputs=inputs,
+            outputs=outputs,
+            step_params=step_params,
+            allow_reuse=allow_reuse,
+            version=version,
+            default_name=script_name,
+            # A dot would mean a task group; "train.py" is the task "train".
+            default_task_id=script_name.removesuffix(".py"),
+            **kwargs,
+        )
+        self.script_name = script_name
+        self.compute_target = compute_target
+        self.runconfig = runconfig
+        self.runconfig_pipeline_params = runconfig_pipeline_params
+        self.source_directory = source_directory
+        self.hash_paths = hash_paths
+        self.environment = environment
+        self._check_arguments()
+
+    @cached_property
+    def _stopping(self) -> threading.Event:
+        """Set when Airflow wants the step to end. Made at first use: an operator is copied before it runs."""
+        return threading.Event()
+
+    def check(self) -> None:
+        """Check script, source directory and compute target.
+
+        :raises DefinitionError: the script is missing, the source directory can't be used, or the compute is unknown.
+        """
+        from airflow_azureml.operators.computes import check_compute
+
+        directory = source_directory_of(self)
+        find_script(self, directory)
+        check_source(self, directory)
+        check_compute(self, self._compute())
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Reuse an earlier result or run the script.
+
+        :return: the step's document: ``step_run_id``, ``status``, ``outputs`` by name, ``reused_from``. The reuse decision is
+            pushed as XCom ``reuse``.
+        """
+        from airflow_azureml.compute.execution import StepExecution
+        from airflow_azureml.operators.services import execution_services
+
+        try:
+            request = self._request(context)
+            outcome = StepExecution(request, execution_services(self), self.log, self._stopping).run()
+        except StepCanceled as stopped:
+            raise AirflowSkipException(str(stopped)) from None
+        except AzureMLException as error:
+            if error.transient:
+                raise
+            raise AirflowFailException(str(error)) from None
+        context["ti"].xcom_push("reuse", outcome.reuse)
+        return outcome.document
+
+    def on_kill(self) -> None:
+        """End the script and everything it started."""
+        self._stopping.set()
+
+    def _check_arguments(self) -> None:
+        if self.runconfig_pipeline_params:
+            raise DefinitionError(
+                f"{self.label}: argument runconfig_pipeline_params sets node counts, but a step here is one process; "
+                "leave it out and start processes from the script"
+            )
+        if self.environment is not None and self.runconfig is not None:
+            raise DefinitionError(
+                f"{self.label}: arguments environment and runconfig are both given; set runconfig.environment instead"
+            )
+
+    def _compute(self) -> Any:
+        target = self.compute_target or getattr(self.runconfig, "target", None)
+        return target or config.default_compute()
+
+    def _environment(self) -> Environment:
+        if self.environment is not None:
+            return self.environment
+        if self.runconfig is not None and says_something(self.runconfig.environment):
+            return self.runconfig.environment
+        default = Environment.default(config.default_python(), config.default_pip_packages())
+        if self.runconfig is not None:
+            default.environment_variables = dict(self.runconfig.environment_variables)
+        return default
+
+    def _request(self, context: Context) -> StepRequest:
+        from airflow_azureml.compute.execution import StepRequest
+
+        self.render(context)
+        upstream = {
+            name: upstream_outputs(self, name, origin, context) for name, origin in self.input_origins().items()
+        }
+        directory = source_directory_of(self)
+        return StepRequest(
+            identity=step_identity(self, context, config.deployment()),
+            ports=self.ports,
+            parameters=parameter_values(self, context),
+            upstream=upstream,
+            script=find_script(self, directory),
+            source_directory=directory,
+            hash_paths=tuple(self.hash_paths or ()),
+            environment=self._environment(),
+            default_datastore=getattr(self.dag, "default_datastore", None),
+            allow_reuse=self.allow_reuse,
+            version=self.version,
+        )
+
+
+
+
+def says_something(environment: Environment) -> bool:
+    """Whether a run configuration's environment names packages or an interpreter, rather than being v1's empty default."""
+    python = environment.python
+    return bool(
+        python.user_managed_dependencies or python.conda_dependencies is not None or python.conda_dependencies_file
+    )

@@ -1,0 +1,97 @@
+"""What a step reads from Airflow while it runs: who it is, its parameters, what earlier steps wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_azureml.compute.identity import StepIdentity
+from airflow_azureml.compute.outputs import StoredOutput
+from airflow_azureml.runtime.exceptions import UserErrorException
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_azureml.model.identity import OutputIdentity
+    from airflow_azureml.operators.step import PipelineStep
+
+
+def step_identity(step: PipelineStep, context: Context, deployment: str) -> StepIdentity:
+    """Return who the running step is.
+
+    :param step: the operator.
+    :param context: Airflow's task context.
+    :param deployment: name of this Airflow deployment.
+    """
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else int(ti.map_index)
+    return StepIdentity(
+        deployment=deployment,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=map_index,
+        try_number=ti.try_number,
+        step_name=step.name,
+        step_type=type(step).__name__,
+        experiment=ti.dag_id,
+    )
+
+
+def parameter_values(step: PipelineStep, context: Context) -> dict[str, Any]:
+    """Return the value of every pipeline parameter the step uses, in its declared type.
+
+    :raises UserErrorException: a value cannot be converted without loss; the message names the parameter.
+    """
+    given: Mapping[str, Any] = context["params"]
+    values = {
+        name: parameter.convert(given[name]) if name in given else parameter.airflow_default()
+        for name, parameter in step.ports.parameters.items()
+    }
+    for name in step.ports.parameters_by_name_only:
+        if name not in given:
+            raise UserErrorException(
+                f"{step.label}: argument arguments names parameter {name!r}, which the pipeline does not have; "
+                f"declare it: PipelineParameter({name!r}, default_value=…)"
+            )
+        values[name] = given[name]
+    return values
+
+
+def upstream_outputs(
+    step: PipelineStep, name: str, origin: OutputIdentity, context: Context
+) -> tuple[list[StoredOutput], str, bool]:
+    """Return what the producer of input ``name`` wrote in this run.
+
+    :return: its outputs; its task id; and whether it is mapped and there is one output for each of its instances.
+    :raises UserErrorException: nobody produced it, or the producer left no result in this run.
+    """
+    producer = origin.producer
+    if producer is None:
+        raise UserErrorException(
+            f"{step.label}: input {name!r} is never produced; list {origin.name!r} in the outputs of the step that writes it"
+        )
+    ti = context["ti"]
+    mapped = is_mapped_alone(producer, step)
+    index: int | None = None if mapped else _index_at(producer, ti)
+    pulled = ti.xcom_pull(task_ids=producer.task_id, map_indexes=index)
+    documents = list(pulled) if mapped and pulled is not None else [pulled]
+    if not documents or not all(isinstance(item, Mapping) and "outputs" in item for item in documents):
+        raise UserErrorException(
+            f"{step.label}: input {name!r} has no data because {producer.task_id!r} left no result in this run "
+            "(it was skipped, failed, or was marked by hand); clear it to run it again"
+        )
+    return [StoredOutput.from_document(item["outputs"][origin.port_name]) for item in documents], producer.task_id, mapped
+
+
+def is_mapped_alone(producer: Any, consumer: Any) -> bool:
+    """Whether ``producer`` has many instances of which ``consumer`` reads all, rather than its own one."""
+    if getattr(producer, "is_mapped", False):
+        return True
+    group = producer.get_closest_mapped_task_group()
+    return group is not None and group is not consumer.get_closest_mapped_task_group()
+
+
+def _index_at(producer: Any, ti: Any) -> int:
+    """Return the map index of the one instance to read: the consumer's own inside a mapped task group."""
+    return int(ti.map_index) if producer.get_closest_mapped_task_group() is not None else -1

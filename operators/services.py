@@ -1,0 +1,40 @@
+"""What steps work with on this machine, put together from Airflow's configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_azureml import config
+from airflow_azureml.compute.environments import EnvironmentCache
+from airflow_azureml.compute.limits import Limits
+from airflow_azureml.compute.request import ExecutionServices
+from airflow_azureml.operators.sources import stat_cache
+from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
+
+if TYPE_CHECKING:
+    from airflow_azureml.operators.step import PipelineStep
+
+
+def workspace_of(step: PipelineStep) -> WorkspaceHandle:
+    """Return the workspace of a step: its pipeline's, or the configured one."""
+    chosen = getattr(step.dag, "workspace", None)
+    return open_workspace(chosen.url if chosen is not None else config.workspace_url())
+
+
+def execution_services(step: PipelineStep) -> ExecutionServices:
+    """Return what a step's execution works with."""
+    workspace = workspace_of(step)
+    mode = config.reuse()
+    return ExecutionServices(
+        workspace=workspace,
+        environments=EnvironmentCache(config.environments_directory(), locks=workspace.store),
+        hashes=stat_cache(),
+        scratch=config.scratch_directory(),
+        cache=config.cache_directory(),
+        snapshot_limit_bytes=config.snapshot_limit_bytes(),
+        limits=Limits(memory_bytes=config.memory_limit_bytes(), cpus=config.cpu_limit()),
+        grace_s=config.grace_s(),
+        inherit_variables=config.inherit_variables(),
+        read_results=mode is not config.ReuseMode.OFF,
+        keep_results=mode is config.ReuseMode.ON,
+    )

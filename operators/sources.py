@@ -1,0 +1,103 @@
+"""A step's source directory: which folder it is, and whether it may be one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow_azureml import config
+from airflow_azureml.runtime.exceptions import DefinitionError, SnapshotException
+from airflow_azureml.workspace.snapshots import SourceTree, scan_source
+from airflow_azureml.workspace.stat_cache import StatCache
+
+if TYPE_CHECKING:
+    from airflow_azureml.operators.python_script import PythonScriptStep
+
+REMEMBER_S = 2.0
+"""How long a source directory counts as just looked at, within one process that reads DAG files."""
+
+
+def source_directory_of(step: PythonScriptStep) -> Path:
+    """Return the absolute source directory of a step.
+
+    v1 took the current directory when none was named; a DAG file has no meaningful one, its folder takes that place.
+    """
+    base = _definition_folder(step)
+    given = step.source_directory or getattr(step.dag, "default_source_directory", None)
+    return (base / given).resolve() if given else base
+
+
+def _definition_folder(step: PythonScriptStep) -> Path:
+    file = Path(step.dag.fileloc) if step.has_dag() and step.dag.fileloc else None
+    return file.resolve().parent if file is not None and file.is_file() else Path.cwd()
+
+
+def find_script(step: PythonScriptStep, directory: Path) -> str:
+    """Return the script's path inside the source directory, POSIX.
+
+    :raises DefinitionError: the directory or the script isn't there, or the script lies outside the directory.
+    """
+    script = PurePosixPath(step.script_name.replace("\\", "/"))
+    if script.is_absolute() or ".." in script.parts:
+        raise DefinitionError(
+            f"{step.label}: argument script_name is {step.script_name!r}; give a path inside the source directory {directory}"
+        )
+    if not directory.is_dir():
+        raise DefinitionError(
+            f"{step.label}: argument source_directory is {directory}, which is no folder; "
+            "a relative one starts at the folder of the DAG file"
+        )
+    if not (directory / script).is_file():
+        raise DefinitionError(
+            f"{step.label}: script {step.script_name!r} is not in the source directory {directory}; "
+            "correct script_name or source_directory"
+        )
+    return script.as_posix()
+
+
+def check_source(step: PythonScriptStep, directory: Path) -> None:
+    """Check that the source directory can be snapshotted, without uploading anything.
+
+    :raises DefinitionError: it holds other DAG files although nobody named it, or is too large, or has links out of it.
+    """
+    named = step.source_directory or getattr(step.dag, "default_source_directory", None)
+    if not named:
+        _refuse_shared_folder(step, directory)
+    try:
+        scan(directory, tuple(step.hash_paths or ()))
+    except SnapshotException as error:
+        raise DefinitionError(f"{step.label}: argument source_directory: {error}") from None
+
+
+def _refuse_shared_folder(step: PythonScriptStep, directory: Path) -> None:
+    own = Path(step.dag.fileloc).resolve()
+    for path in sorted(directory.glob("*.py")):
+        if path.resolve() != own and _defines_a_dag(path):
+            raise DefinitionError(
+                f"{step.label}: no source_directory is given, and the folder of the DAG file holds other DAGs "
+                f"({path.name}); move the scripts to a folder of their own and name it: source_directory=…"
+            )
+
+
+@lru_cache(maxsize=1024)
+def _defines_a_dag(path: Path) -> bool:
+    text = path.read_bytes().lower()
+    # The test Airflow's own safe mode makes.
+    return b"airflow" in text and b"dag" in text
+
+
+def scan(directory: Path, hash_paths: tuple[str, ...]) -> SourceTree:
+    """Hash a source directory while a DAG file is read; steps that share one look at it once."""
+    cache = _stat_cache(config.cache_directory(), REMEMBER_S)
+    return scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=config.snapshot_limit_bytes())
+
+
+def stat_cache() -> StatCache:
+    """Return the cache of file hashes that all steps of this machine share."""
+    return _stat_cache(config.cache_directory(), 0.0)
+
+
+@lru_cache(maxsize=4)
+def _stat_cache(directory: Path, remember_s: float) -> StatCache:
+    return StatCache(directory / "hashes", remember_s=remember_s)

@@ -1,0 +1,259 @@
+"""``PipelineStep``: what every step operator has in common at definition time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import DAG, BaseOperator, Param
+from airflow.sdk.bases.decorator import get_unique_task_id
+from airflow.sdk.bases.operator import BaseOperatorMeta
+from airflow.sdk.definitions.param import ParamsDict
+
+from airflow_azureml.model.names import task_id_for
+from airflow_azureml.model.ports import Ports, Text, Token, bind_ports, map_tokens
+from airflow_azureml.operators.graph import closes_cycle
+from airflow_azureml.runtime.exceptions import DefinitionError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_azureml.model.identity import OutputIdentity
+    from airflow_azureml.model.parameters import PipelineParameter
+    from airflow_azureml.operators.mapped import StepPartial
+
+
+class StepMeta(BaseOperatorMeta):
+    """Lets a step be built the way v1 code builds it, before Airflow sees the arguments.
+
+    Airflow takes keyword arguments only and gives ``params`` a meaning of its own; v1 code passes the first argument by
+    position and means variables of the script by ``params``.
+    """
+
+    positional: ClassVar[tuple[str, ...]]
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) > len(cls.positional):
+            raise TypeError(f"{cls.__name__}: takes at most {len(cls.positional)} positional arguments, got {len(args)}")
+        for name, value in zip(cls.positional, args, strict=False):
+            if name in kwargs:
+                raise TypeError(f"{cls.__name__}: argument {name} is given twice")
+            kwargs[name] = value
+        # An unmapped step gets the params that Airflow merged; only a user passes a plain dict.
+        if isinstance(kwargs.get("params"), dict) and not isinstance(kwargs["params"], ParamsDict):
+            kwargs["step_params"] = kwargs.pop("params")
+        return super().__call__(**kwargs)
+
+
+class PipelineStep(BaseOperator, metaclass=StepMeta):
+    """A step of a pipeline: an Airflow operator with inputs, outputs and arguments that carry data.
+
+    Works in a :class:`~airflow_azureml.Pipeline`, in a plain DAG, in task groups and mapped. Edges come from data, from
+    :meth:`run_after`, from ``StepSequence`` and from ``>>``.
+
+    :param name: what people call the step (v1 ``name``); by default the name of what it runs. The task id is derived from it.
+    :param arguments: (templated) the script's argument vector: text, numbers, data objects, parameters (v1 ``arguments``).
+    :param inputs: what the step reads (v1 ``inputs``).
+    :param outputs: what the step writes (v1 ``outputs``).
+    :param step_params: v1 ``params``: name to value or ``PipelineParameter``, given to the script as ``AML_PARAMETER_<name>``.
+        Write it as ``params`` as in v1.
+    :param allow_reuse: let an earlier result with the same key stand in for running (v1 ``allow_reuse``).
+    :param version: a label of your own; changing it runs the step again (v1 ``version``).
+    :raises DefinitionError: an argument is wrong; the message names step and argument.
+
+    Source: v1 ``azureml.pipeline.core.PipelineStep``.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("name",)
+    template_fields: Sequence[str] = ("arguments",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json"}
+    ui_color = "#d8e8f6"
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        arguments: list[Any] | None = None,
+        inputs: list[Any] | None = None,
+        outputs: list[Any] | None = None,
+        step_params: Mapping[str, Any] | None = None,
+        allow_reuse: bool = True,
+        version: str | None = None,
+        default_name: str = "step",
+        default_task_id: str = "",
+        task_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if task_id is None:
+            task_id = get_unique_task_id(
+                task_id_for(name or default_task_id or default_name), kwargs.get("dag"), kwargs.get("task_group")
+            )
+            kwargs.setdefault("task_display_name", name)
+        self._pending_upstream: list[PipelineStep] = []
+        self._ports: Ports | None = None
+        super().__init__(task_id=task_id, **kwargs)
+        self.name = name or default_name
+        self.arguments = arguments
+        self.inputs = inputs
+        self.outputs = outputs
+        self.step_params = step_params
+        self.allow_reuse = allow_reuse
+        self.version = version
+        # An XComArg for the whole vector is known at run time only; inputs and outputs are wired now.
+        self._ports = self._bind(arguments if isinstance(arguments, list | tuple) else None)
+        if not self.is_unmapped:
+            self._claim_outputs()
+        if self.has_dag():
+            self._wire()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> StepPartial:  # type: ignore[override]
+        """Give the arguments that all instances of a mapped step share; ``expand`` gives the rest."""
+        from airflow_azureml.operators.mapped import partial_step
+
+        return partial_step(cls, **kwargs)
+
+    @property
+    def is_unmapped(self) -> bool:
+        """Whether this is one instance of a mapped step, made while it runs; the mapped step holds the edges."""
+        return bool(getattr(self, "_BaseOperator__from_mapped", False))
+
+    @property
+    def label(self) -> str:
+        """How messages call the step: ``PythonScriptStep 'train'``."""
+        return f"{type(self).__name__} {self.task_id!r}"
+
+    @property
+    def ports(self) -> Ports:
+        """Inputs, outputs and arguments as they were bound when the step was declared."""
+        if self._ports is None:  # pragma: no cover - the constructor binds
+            raise DefinitionError(f"{self.label}: was never declared")
+        return self._ports
+
+    @property
+    def dag(self) -> DAG:
+        """The DAG this step belongs to."""
+        return super().dag
+
+    @dag.setter
+    def dag(self, dag: DAG | None) -> None:
+        BaseOperator.dag.fset(self, dag)  # type: ignore[attr-defined]
+        # While the base class is still constructing there is nothing to wire yet; the constructor does it.
+        if dag is not None and self._ports is not None:
+            self._wire()
+
+    def run_after(self, step: PipelineStep) -> None:
+        """Run this step after ``step`` although no data flows between them (v1 ``run_after``)."""
+        if not isinstance(step, BaseOperator):
+            raise DefinitionError(f"{self.label}: run_after takes a step, not a {type(step).__name__}")
+        self._pending_upstream.append(step)
+        if self.has_dag():
+            self._wire()
+
+    def join(self, dag: DAG) -> None:
+        """Become a task of ``dag``, under a task id that is free there."""
+        if self.has_dag():
+            if self.dag is not dag:
+                raise DefinitionError(f"{self.label}: is already a step of pipeline {self.dag.dag_id!r}")
+            return
+        # Two steps may share a name (v1); they can't share a task id.
+        self.task_id = get_unique_task_id(self.task_id, dag)
+        dag.add_task(self)
+
+    def wanted_upstream(self) -> list[PipelineStep]:
+        """Return the steps that have to run before this one, as far as they are known."""
+        producers = [origin.producer for origin in self.input_origins().values() if origin.producer is not None]
+        return list(dict.fromkeys([*producers, *self._pending_upstream]))
+
+    def input_origins(self) -> dict[str, OutputIdentity]:
+        """Return input name to the output it reads, for inputs that other steps produce."""
+        return self.ports.input_origins()
+
+    def check(self) -> None:
+        """Check what can be checked once the whole DAG is known; overridden by step types.
+
+        :raises DefinitionError: something about the step is wrong.
+        """
+
+    def _bind(self, arguments: Sequence[Any] | None) -> Ports:
+        return bind_ports(
+            type(self).__name__,
+            self.task_id,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            arguments=arguments,
+            params=self.step_params,
+        )
+
+    def render(self, context: Context) -> None:
+        """Put the values of this run into the arguments.
+
+        Ports and placeholders were found when the step was declared; what a template or an XCom brings in now is plain text
+        and cannot address them.
+        """
+        ports = self.ports
+        if isinstance(self.arguments, list | tuple) and not ports.arguments:
+            arguments: tuple[Token, ...] = tuple(Text(str(value)) for value in self.arguments)
+        else:
+            arguments = map_tokens(ports.arguments, lambda value: self.render_template(value, context))
+        self._ports = replace(ports, arguments=arguments)
+
+    def _claim_outputs(self) -> None:
+        for port in self.ports.outputs:
+            port.origin.claim(self, self.label)
+        for origin in self.input_origins().values():
+            origin.add_consumer(self)
+
+    def _wire(self) -> None:
+        """Draw the edges that are known by now; called again whenever more is known."""
+        if self.is_unmapped:
+            return
+        declare_parameters(self.dag, self.label, self.ports.parameters)
+        for upstream in self.wanted_upstream():
+            self._draw_edge(upstream)
+        for port in self.ports.outputs:
+            for consumer in port.origin.consumers:
+                if isinstance(consumer, PipelineStep):
+                    consumer._draw_edge(self)
+                elif consumer.has_dag() and consumer.dag is self.dag:
+                    consumer.set_upstream(self)
+
+    def _draw_edge(self, upstream: PipelineStep) -> None:
+        if not self.has_dag() or not upstream.has_dag() or upstream.dag is not self.dag:
+            return
+        if upstream.task_id in self.upstream_task_ids:
+            return
+        path = closes_cycle(self.dag, upstream.task_id, self.task_id)
+        if path:
+            raise DefinitionError(f"{self.label}: running after {upstream.task_id!r} closes a circle: {' → '.join(path)}")
+        self.set_upstream(upstream)
+
+
+def declare_parameters(dag: DAG, label: str, parameters: Mapping[str, PipelineParameter]) -> None:
+    """Make pipeline parameters parameters of the DAG, so that the trigger form and REST check them.
+
+    :param dag: the DAG; parameters that it already declares itself stay as they are.
+    :param label: the step, for messages.
+    :param parameters: name to parameter.
+    :raises DefinitionError: another step declared the parameter with another default.
+    """
+    declared = _declared(dag)
+    for name, parameter in parameters.items():
+        known = declared.setdefault(name, parameter)
+        if not known.same_as(parameter):
+            raise DefinitionError(
+                f"{label}: parameter {name!r} has default {parameter.airflow_default()!r} here and "
+                f"{known.airflow_default()!r} elsewhere "
+                "in the pipeline; use one PipelineParameter object for both"
+            )
+        if name not in dag.params:
+            dag.params[name] = Param(parameter.airflow_default(), **parameter.json_schema())
+
+
+def _declared(dag: DAG) -> dict[str, PipelineParameter]:
+    """Return the pipeline parameters that steps of ``dag`` brought, kept on the DAG itself."""
+    found: dict[str, PipelineParameter] | None = getattr(dag, "pipeline_parameters", None)
+    if found is None:
+        found = dag.pipeline_parameters = {}  # type: ignore[attr-defined]
+    return found

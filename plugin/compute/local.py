@@ -1,0 +1,227 @@
+"""Running a script on this machine: its folder, its interpreter, its process, its run context."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from logging import Logger
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from airflow_azureml.compute.cancel import CancelWatch
+from airflow_azureml.compute.environments import Interpreter, base_environment
+from airflow_azureml.compute.inputs import InputViews, ResolvedInput
+from airflow_azureml.compute.outputs import OutputStaging, StoredOutput
+from airflow_azureml.compute.process import run_process
+from airflow_azureml.compute.process_status import ExitStatus
+from airflow_azureml.compute.request import ExecutionServices, StepRequest
+from airflow_azureml.compute.run_server import RunServer
+from airflow_azureml.compute.step_log import StepLog
+from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
+from airflow_azureml.compute.working_directory import WorkingDirectory
+from airflow_azureml.model.tokens import render_arguments
+from airflow_azureml.runtime.exceptions import StepCanceled, StepFailed
+from airflow_azureml.runtime.service import SOCKET_VARIABLE
+from airflow_azureml.runtime.ship import ship
+from airflow_azureml.workspace.git import git_properties
+from airflow_azureml.workspace.run_service import RunService
+from airflow_azureml.workspace.run_state import RunState
+from airflow_azureml.workspace.snapshots import SourceTree
+
+OUTPUTS = "outputs"
+LOGS = "logs"
+DISK_FULL_BYTES = 16 * 1024 * 1024
+"""A file system with less room than this counts as full."""
+
+
+class LocalRun:
+    """One script on this machine, from an empty folder to written outputs.
+
+    Used as a context: leaving it after success removes the folder, after a failure keeps it for people to look at.
+
+    :param request: the step.
+    :param services: what it works with.
+    :param record: the step's record; what becomes known is put in.
+    :param log: the task log.
+    :param stopping: set when the step is to end.
+    """
+
+    def __init__(
+        self,
+        request: StepRequest,
+        services: ExecutionServices,
+        record: dict[str, Any],
+        log: Logger,
+        stopping: threading.Event,
+    ) -> None:
+        self._request = request
+        self._services = services
+        self._record = record
+        self._log = log
+        self._stopping = stopping
+        self.folder = WorkingDirectory(services.scratch, request.identity.step_run_id)
+        identity = request.identity
+        self.state = RunState(
+            services.workspace,
+            identity.step_run_id,
+            staging=self.folder.artifacts,
+            pipeline_run_id=identity.pipeline_run_id,
+            experiment=identity.experiment,
+            name=identity.step_name,
+            pipeline_name=identity.dag_id,
+            working_directory=self.folder.code,
+            properties={"StepType": identity.step_type},
+        )
+        self.staging = OutputStaging(
+            services.workspace,
+            self.folder.mount,
+            request.identity.step_run_id,
+            request.default_datastore or services.workspace.datastores.default().name,
+            self.folder.code,
+            request.ports.outputs,
+        )
+        self._views = InputViews(self.folder.mount, self.folder.downloads, self.folder.code)
+        self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
+
+    def __enter__(self) -> LocalRun:
+        self.folder.create()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, StepCanceled):
+            self.folder.remove()
+        else:
+            self._keep_for_people(error)
+
+    def compute(self, source: SourceTree, inputs: Sequence[ResolvedInput]) -> list[StoredOutput]:
+        """Run the script.
+
+        :return: what it wrote, hashed, still in its staging place.
+        :raises StepFailed: it ended badly; the message says how.
+        :raises StepCanceled: it was stopped on purpose.
+        """
+        self._services.workspace.snapshots.upload(source)
+        with self._interpreter() as interpreter:
+            self._record["environment"] = {
+                "digest": interpreter.digest,
+                "python": str(interpreter.python),
+                "python_version": interpreter.version,
+                "packages": (interpreter.lock or "").splitlines(),
+            }
+            self._record["git"] = git_properties(self._request.source_directory)
+            self._services.workspace.snapshots.lay_out(
+                source.digest, self.folder.code, self._services.cache / "snapshots"
+            )
+            for name in (OUTPUTS, LOGS):
+                (self.folder.code / name).mkdir(exist_ok=True)
+            input_values = {item.name: self._views.lay_out(item) for item in inputs}
+            status = self._run_script(interpreter, inputs, input_values)
+        self._judge(status)
+        return self.staging.collect()
+
+    def _interpreter(self) -> Interpreter:
+        return self._services.environments.ensure(
+            self._request.environment, lambda line: self._log.info("%s", line), self._stopping
+        )
+
+    def _run_script(
+        self, interpreter: Interpreter, inputs: Sequence[ResolvedInput], input_values: Mapping[str, str]
+    ) -> ExitStatus:
+        output_values = self.staging.prepare()
+        arguments = render_arguments(
+            self._request.ports.arguments,
+            input_values=input_values,
+            output_values=output_values,
+            parameter_values=self._request.parameters,
+        )
+        self._record["arguments"] = arguments
+        self._services.workspace.runs.write_step(self._record)
+        service = RunService(self._services.workspace, self.state)
+        with RunServer(service) as server, self._watch, StepLog(self.folder.log, self._log.info) as log:
+            environment = self._variables(interpreter, inputs, input_values, output_values)
+            environment[SOCKET_VARIABLE] = str(server.path)
+            return run_process(
+                [interpreter.python, "-u", self.folder.code / self._request.script, *arguments],
+                cwd=self.folder.code,
+                env=environment,
+                on_line=log.line,
+                limits=self._services.limits,
+                grace_s=self._services.grace_s,
+                cancelled=self._stopping,
+                keep_fds=() if interpreter.hold is None else (interpreter.hold.fileno(),),
+            )
+
+    def _variables(
+        self,
+        interpreter: Interpreter,
+        inputs: Sequence[ResolvedInput],
+        input_values: Mapping[str, str],
+        output_values: Mapping[str, str],
+    ) -> dict[str, str]:
+        request, ports = self._request, self._request.ports
+        environment = base_environment(self._services.inherit_variables, interpreter=interpreter)
+        environment.update(run_variables(request.identity, self._services.workspace.name))
+        environment.update(
+            port_variables(
+                [
+                    PortValue(item.name, input_values[item.name], item.port.mode, item.port.kind == "dataset")
+                    for item in inputs
+                ],
+                [
+                    PortValue(port.name, output_values[port.name], port.mode, port.kind == "file_dataset")
+                    for port in ports.outputs
+                ],
+            )
+        )
+        environment.update(ports.parameter_variables(request.parameters))
+        runtime = ship(self._services.cache / "runtime")
+        # v1: the root of the source directory is importable, not only the script's own folder.
+        path = [str(self.folder.code), str(runtime)]
+        if own := environment.get("PYTHONPATH"):
+            path.insert(1, own)
+        environment["PYTHONPATH"] = ":".join(path)
+        return environment
+
+    def _judge(self, status: ExitStatus) -> None:
+        self._watch.refuse_canceled()
+        altered = self._views.altered()
+        if altered:
+            names = ", ".join(path.name for path in altered[:3])
+            raise StepFailed(
+                f"the script changed input files in place ({names}); mounted inputs are shared and read-only: "
+                "read them with as_download() to get a private copy"
+            )
+        if not status.succeeded:
+            raise StepFailed(self._post_mortem(status), exit_code=status.code, signal=status.signal)
+
+    def _post_mortem(self, status: ExitStatus) -> str:
+        self._log.error("script %s: %s", self._request.script, status.describe())
+        return f"script {self._request.script} ended with {status.describe()}"
+
+    def _keep_for_people(self, error: BaseException) -> None:
+        kept = sorted(port.name for port in self._request.ports.outputs)
+        if _disk_is_full(self.folder.root) or _is_disk_full(error):
+            self.folder.remove()
+            self._log.error("the disk is full: the step's working directory was removed, partial outputs with it")
+        else:
+            self._log.error("logs and partial outputs are in %s for a week", self.folder.root)
+            self.folder.release()
+        if kept:
+            self._log.error("not kept: outputs %s, metrics, artifacts and registrations of this try", ", ".join(kept))
+        self._log.error("to try: correct the cause above and clear this task; steps that succeeded are reused")
+
+
+def _disk_is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path).free < DISK_FULL_BYTES
+    except OSError:
+        return False
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -1,0 +1,96 @@
+"""What is asked of an execution, what it works with, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_azureml.compute.identity import StepIdentity
+from airflow_azureml.compute.limits import Limits
+from airflow_azureml.compute.outputs import StoredOutput
+from airflow_azureml.model.environment import Environment
+from airflow_azureml.model.ports import Ports
+from airflow_azureml.workspace.stat_cache import StatCache
+
+if TYPE_CHECKING:
+    from airflow_azureml.compute.environments import EnvironmentCache
+    from airflow_azureml.workspace.handle import WorkspaceHandle
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """One step of one run, with everything bound.
+
+    :param identity: who the step run is.
+    :param ports: inputs, outputs and arguments.
+    :param parameters: values of the pipeline parameters, in their types.
+    :param upstream: input name to what its producer wrote in this run, the producer's task id, and whether it is mapped.
+    :param script: the script's path inside the source directory, POSIX.
+    :param source_directory: absolute.
+    :param hash_paths: further files the result depends on, as the user wrote them.
+    :param environment: the step's interpreter and packages.
+    :param default_datastore: datastore of outputs that name none; ``None`` for the workspace's.
+    :param allow_reuse: the step's own switch.
+    :param regenerate: this run's switch: run although there is a result.
+    :param version: the user's version label.
+    :param url: address of the run in the Airflow UI, for its record.
+    """
+
+    identity: StepIdentity
+    ports: Ports
+    parameters: Mapping[str, Any]
+    upstream: Mapping[str, tuple[Sequence[StoredOutput], str, bool]]
+    script: str
+    source_directory: Path
+    environment: Environment
+    hash_paths: tuple[str, ...] = ()
+    default_datastore: str | None = None
+    allow_reuse: bool = True
+    regenerate: bool = False
+    version: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionServices:
+    """What every step run of a machine works with.
+
+    :param workspace: the workspace.
+    :param environments: the interpreters on this machine.
+    :param hashes: hashes of unchanged files.
+    :param scratch: folder for working directories.
+    :param cache: folder for snapshots and the runtime.
+    :param snapshot_limit_bytes: largest source directory.
+    :param limits: memory and processors of a step.
+    :param grace_s: seconds between asking a script to end and ending it.
+    :param inherit_variables: names of the worker's variables that steps see.
+    :param read_results: whether earlier results may be used.
+    :param keep_results: whether new results are remembered.
+    """
+
+    workspace: WorkspaceHandle
+    environments: EnvironmentCache
+    hashes: StatCache
+    scratch: Path
+    cache: Path
+    snapshot_limit_bytes: int
+    limits: Limits
+    grace_s: float
+    inherit_variables: tuple[str, ...] = ()
+    read_results: bool = True
+    keep_results: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """How a step run ended well.
+
+    :param document: ``step_run_id``, ``pipeline_run_id``, ``status``, ``reused_from``, ``outputs`` by name: what later steps and
+        Airflow tasks read as the step's XCom.
+    :param reuse: the reuse document.
+    """
+
+    document: dict[str, Any]
+    reuse: dict[str, Any]

@@ -1,0 +1,80 @@
+"""The folder a step run works in, and what becomes of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from airflow_azureml.compute.files import remove_tree
+
+KEEP_FAILED_S = 7 * 24 * 3600.0
+"""How long the folder of a failed step stays for people to look at."""
+
+
+class WorkingDirectory:
+    """One step run's folder on this machine.
+
+    ::
+
+        <scratch>/<step run id>/code/        the snapshot; the script's working directory, with ./outputs and ./logs
+        <scratch>/<step run id>/mnt/         mounted inputs, and outputs being written
+        <scratch>/<step run id>/download/    downloaded inputs
+        <scratch>/<step run id>/artifacts/   files the script uploaded to its run
+        <scratch>/<step run id>/log.txt      what the script printed
+        <scratch>/<step run id>/.lock        held while the step runs
+
+    :param scratch: the folder of all of them.
+    :param step_run_id: the step run.
+    """
+
+    def __init__(self, scratch: Path, step_run_id: str) -> None:
+        self._scratch = scratch
+        self.root = scratch / step_run_id
+        self.code = self.root / "code"
+        self.mount = self.root / "mnt"
+        self.downloads = self.root / "download"
+        self.artifacts = self.root / "artifacts"
+        self.log = self.root / "log.txt"
+        self._lock: int | None = None
+
+    def create(self) -> None:
+        """Make an empty folder and hold it; what an earlier use left is removed, old folders of failed steps too."""
+        self._remove_old()
+        remove_tree(self.root)
+        self.root.mkdir(parents=True, mode=0o700)
+        self._lock = _hold(self.root)
+
+    def release(self) -> None:
+        """Leave the folder to be looked at, and to be removed when it is old."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        self.release()
+        remove_tree(self.root)
+
+    def _remove_old(self) -> None:
+        if not self._scratch.is_dir():
+            return
+        oldest = time.time() - KEEP_FAILED_S
+        for path in self._scratch.iterdir():
+            if path.is_dir() and path.stat().st_mtime < oldest:
+                held = _hold(path)
+                if held is not None:
+                    remove_tree(path)
+                    os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock a step's folder for as long as this process lives; ``None`` when another one has it."""
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,53 @@
+"""Closes the record of a pipeline run when Airflow says that the run ended.
+
+Airflow calls these in the scheduler for every DAG run, ours or not; a run without a record in the workspace costs one read.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+
+from airflow_azureml.model.status import RunStatus
+from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+log = logging.getLogger(__name__)
+
+
+@hookimpl
+def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
+    """Mark the pipeline run as finished, or as canceled when it was stopped on purpose."""
+    _close(dag_run, RunStatus.FINISHED)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
+    """Mark the pipeline run as failed, or as canceled when it was stopped on purpose."""
+    _close(dag_run, RunStatus.FAILED)
+
+
+def _close(dag_run: DagRun, status: RunStatus) -> None:
+    from airflow_azureml import config
+    from airflow_azureml.compute.identity import pipeline_run_id
+    from airflow_azureml.compute.records import now
+    from airflow_azureml.workspace.handle import open_workspace
+
+    run_id = pipeline_run_id(config.deployment(), dag_run.dag_id, dag_run.run_id)
+    end = now()
+
+    def change(record: dict[str, Any]) -> dict[str, Any]:
+        final = RunStatus.CANCELED if record.get("cancel") else status
+        return {**record, "status": final.value, "end": end}
+
+    try:
+        open_workspace(config.workspace_url()).runs.update(run_id, change)
+    except ObjectNotFound:
+        return
+    except (AzureMLException, OSError) as error:
+        # The scheduler has better things to do than to fail over a record.
+        log.warning("the record of run %s of %s could not be closed: %s", dag_run.run_id, dag_run.dag_id, error)

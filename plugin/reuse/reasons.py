@@ -1,0 +1,31 @@
+"""Why a step was reused or ran: one code each, the words a person reads, and which code outranks which."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ReasonCode(str, Enum):
+    """The reason behind a reuse decision.
+
+    The order of declaration is the rank: when several hold, the first is named first.
+    """
+
+    HIT = "hit"
+    BYPASSED_BY_RUN = "bypassed_by_run"
+    BYPASSED_BY_STEP = "bypassed_by_step"
+    INDEX_DOWN = "index_down"
+    OUTPUT_GONE = "output_gone"
+    OUTPUT_CORRUPT = "output_corrupt"
+    CODE = "code"
+    PARAMETER = "parameter"
+    INPUT = "input"
+    ENVIRONMENT = "environment"
+    INTERFACE = "interface"
+    WEAK_IDENTITY = "weak_identity"
+    NEW = "new"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order of importance; 0 is named first."""
+        return list(ReasonCode).index(self)
