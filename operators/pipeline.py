@@ -14,6 +14,7 @@ from airflow_azureml.operators.graph import check_pipeline, closure, ordered_pai
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
+    from airflow_azureml.model.definition import PipelineDefinition
     from airflow_azureml.operators.step import PipelineStep
     from airflow_azureml.runtime.workspace import Workspace
 
@@ -101,6 +102,28 @@ class Pipeline(DAG):
             )
         check_pipeline(self)
         super().validate()
+
+    def definition(self) -> PipelineDefinition:
+        """Return the pipeline as a document, and keep the sources of its steps in the workspace.
+
+        :raises DefinitionError: the pipeline doesn't hold together, or has tasks that aren't steps.
+        """
+        from airflow_azureml.operators.definitions import define
+
+        return define(self)
+
+    @staticmethod
+    def from_definition(
+        definition: PipelineDefinition, *, workspace: Workspace | None = None, **dag_arguments: Any
+    ) -> Pipeline:
+        """Return the pipeline that a document describes; needs neither its DAG file nor its source directories.
+
+        :param workspace: where the sources are kept; the configured workspace by default.
+        :param dag_arguments: further arguments of the DAG.
+        """
+        from airflow_azureml.operators.definitions import rebuild
+
+        return rebuild(definition, workspace=workspace, **dag_arguments)
 
     def _add(self, steps: Any, resolve_closure: bool) -> None:
         given = list(_flatten(steps))

@@ -13,14 +13,21 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
 from airflow_azureml.operators.run_values import parameter_values, step_identity, upstream_outputs
-from airflow_azureml.operators.sources import check_source, find_script, source_directory_of
+from airflow_azureml.operators.sources import check_source, find_script, source_directory_of, stat_cache
 from airflow_azureml.operators.step import PipelineStep
-from airflow_azureml.runtime.exceptions import AzureMLException, DefinitionError, StepCanceled
+from airflow_azureml.runtime.exceptions import (
+    AzureMLException,
+    DefinitionError,
+    EnvironmentBuildError,
+    StepCanceled,
+    StepFailed,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_azureml.compute.execution import StepRequest
+    from airflow_azureml.compute.request import StepRequest
+    from airflow_azureml.compute.source import StepSource
 
 
 class PythonScriptStep(PipelineStep):
@@ -53,6 +60,7 @@ class PythonScriptStep(PipelineStep):
     :param hash_paths: further files or folders, in or outside the source directory, that the result depends on (v1
         ``hash_paths``).
     :param environment: the step's interpreter and packages; the same as ``runconfig.environment``.
+    :param snapshot: digest of a source directory frozen in the workspace, instead of ``source_directory``.
     :param kwargs: any argument of Airflow's ``BaseOperator``.
     :raises DefinitionError: an argument is wrong; the message names step and argument.
 
@@ -92,6 +100,7 @@ class PythonScriptStep(PipelineStep):
         version: str | None = None,
         hash_paths: Sequence[str] | None = None,
         environment: Environment | None = None,
+        snapshot: str | None = None,
         **kwargs: Any,
     ) -> None:
         if not script_name or not isinstance(script_name, str):
@@ -116,6 +125,7 @@ class PythonScriptStep(PipelineStep):
         self.source_directory = source_directory
         self.hash_paths = hash_paths
         self.environment = environment
+        self.snapshot = snapshot
         self._check_arguments()
 
     @cached_property
@@ -130,10 +140,11 @@ class PythonScriptStep(PipelineStep):
         """
         from airflow_azureml.operators.computes import check_compute
 
-        directory = source_directory_of(self)
-        find_script(self, directory)
-        check_source(self, directory)
-        check_compute(self, self._compute())
+        check_compute(self, self.compute)
+        if self.snapshot is None:
+            directory = source_directory_of(self)
+            find_script(self, directory)
+            check_source(self, directory)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reuse an earlier result or run the script.
@@ -150,8 +161,9 @@ class PythonScriptStep(PipelineStep):
         except StepCanceled as stopped:
             raise AirflowSkipException(str(stopped)) from None
         except AzureMLException as error:
-            if error.transient:
-                raise
+            if may_pass(error):
+                # Without our own frames: the script's traceback is what a reader needs, and it is in the log already.
+                raise error.with_traceback(None) from None
             raise AirflowFailException(str(error)) from None
         context["ti"].xcom_push("reuse", outcome.reuse)
         return outcome.document
@@ -171,11 +183,15 @@ class PythonScriptStep(PipelineStep):
                 f"{self.label}: arguments environment and runconfig are both given; set runconfig.environment instead"
             )
 
-    def _compute(self) -> Any:
+    @property
+    def compute(self) -> Any:
+        """Where the step runs: a name or a compute object."""
         target = self.compute_target or getattr(self.runconfig, "target", None)
         return target or config.default_compute()
 
-    def _environment(self) -> Environment:
+    @property
+    def effective_environment(self) -> Environment:
+        """The environment the step runs in, whoever named it."""
         if self.environment is not None:
             return self.environment
         if self.runconfig is not None and says_something(self.runconfig.environment):
@@ -185,29 +201,57 @@ class PythonScriptStep(PipelineStep):
             default.environment_variables = dict(self.runconfig.environment_variables)
         return default
 
+    def script(self) -> str:
+        """Return the script's path inside the source, POSIX.
+
+        :raises DefinitionError: it is not there.
+        """
+        return self.script_name if self.snapshot else find_script(self, source_directory_of(self))
+
+    def source(self) -> StepSource:
+        """Return where the code comes from, as it is now.
+
+        :raises SnapshotException: the source directory cannot be kept.
+        """
+        from airflow_azureml.compute.source import DirectorySource, SnapshotSource
+        from airflow_azureml.operators.services import workspace_of
+
+        if self.snapshot is not None:
+            return SnapshotSource(self.snapshot, workspace_of(self))
+        return DirectorySource.scan(
+            workspace_of(self),
+            source_directory_of(self),
+            tuple(self.hash_paths or ()),
+            stat_cache(),
+            config.snapshot_limit_bytes(),
+        )
+
     def _request(self, context: Context) -> StepRequest:
-        from airflow_azureml.compute.execution import StepRequest
+        from airflow_azureml.compute.request import StepRequest
 
         self.render(context)
         upstream = {
             name: upstream_outputs(self, name, origin, context) for name, origin in self.input_origins().items()
         }
-        directory = source_directory_of(self)
         return StepRequest(
             identity=step_identity(self, context, config.deployment()),
             ports=self.ports,
             parameters=parameter_values(self, context),
             upstream=upstream,
-            script=find_script(self, directory),
-            source_directory=directory,
-            hash_paths=tuple(self.hash_paths or ()),
-            environment=self._environment(),
+            script=self.script(),
+            source=self.source(),
+            environment=self.effective_environment,
             default_datastore=getattr(self.dag, "default_datastore", None),
             allow_reuse=self.allow_reuse,
             version=self.version,
         )
 
 
+
+
+def may_pass(error: AzureMLException) -> bool:
+    """Whether a retry may help: a script or an index server can do better next time, a wrong definition can't."""
+    return error.transient or isinstance(error, StepFailed | EnvironmentBuildError)
 
 
 def says_something(environment: Environment) -> bool:

@@ -31,7 +31,6 @@ def execution_services(step: PipelineStep) -> ExecutionServices:
         hashes=stat_cache(),
         scratch=config.scratch_directory(),
         cache=config.cache_directory(),
-        snapshot_limit_bytes=config.snapshot_limit_bytes(),
         limits=Limits(memory_bytes=config.memory_limit_bytes(), cpus=config.cpu_limit()),
         grace_s=config.grace_s(),
         inherit_variables=config.inherit_variables(),

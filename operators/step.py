@@ -60,6 +60,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         Write it as ``params`` as in v1.
     :param allow_reuse: let an earlier result with the same key stand in for running (v1 ``allow_reuse``).
     :param version: a label of your own; changing it runs the step again (v1 ``version``).
+    :param ports: inputs, outputs and arguments already bound, for a step that is built again from a definition; takes the place
+        of the four arguments above.
     :raises DefinitionError: an argument is wrong; the message names step and argument.
 
     Source: v1 ``azureml.pipeline.core.PipelineStep``.
@@ -80,6 +82,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         step_params: Mapping[str, Any] | None = None,
         allow_reuse: bool = True,
         version: str | None = None,
+        ports: Ports | None = None,
         default_name: str = "step",
         default_task_id: str = "",
         task_id: str | None = None,
@@ -101,7 +104,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         self.allow_reuse = allow_reuse
         self.version = version
         # An XComArg for the whole vector is known at run time only; inputs and outputs are wired now.
-        self._ports = self._bind(arguments if isinstance(arguments, list | tuple) else None)
+        self._ports = ports or self._bind(arguments if isinstance(arguments, list | tuple) else None)
         if not self.is_unmapped:
             self._claim_outputs()
         if self.has_dag():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from logging import Logger
 from typing import Any
@@ -19,6 +20,7 @@ from airflow_azureml.compute.records import (
     new_step_record,
 )
 from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest
+from airflow_azureml.compute.source import SnapshotSource
 from airflow_azureml.compute.step_inputs import resolve_inputs
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.port_types import OutputPort
@@ -30,7 +32,6 @@ from airflow_azureml.reuse.entries import EntryStore, family_of
 from airflow_azureml.reuse.gate import Decision, Gate
 from airflow_azureml.reuse.reasons import ReasonCode
 from airflow_azureml.runtime.exceptions import StepCanceled, StoreError
-from airflow_azureml.workspace.snapshots import SourceTree, scan_source
 
 STEP_VERSION = 1
 """Raised when the same definition of a script step would do something else than before."""
@@ -86,28 +87,27 @@ class StepExecution:
 
     def _decide_and_run(self) -> StepOutcome:
         self._refuse_canceled_run()
-        source = self._scan()
         inputs = resolve_inputs(self._request, self._services)
         self._record["inputs"] = {
             item.name: {**item.document, "mode": item.port.mode, "identity": item.identity.to_document()}
             for item in inputs
         }
-        action = self._action(source, inputs)
-        decision = self._decide(action, source)
+        action = self._action(inputs)
+        decision = self._decide(action)
         self._record["reuse"] = decision.to_document()
         self._log.info("reuse: %s", decision.message)
         commit = Commit(self._workspace, self._record, self._request.ports.outputs)
         if decision.entry is not None:
             commit.reuse(decision.entry)
         else:
-            self._compute(source, inputs, commit)
+            self._compute(inputs, commit)
         self._remember(commit, action, decision)
         return StepOutcome(commit.document(), decision.to_document())
 
-    def _compute(self, source: SourceTree, inputs: list[ResolvedInput], commit: Commit) -> None:
+    def _compute(self, inputs: list[ResolvedInput], commit: Commit) -> None:
         with LocalRun(self._request, self._services, self._record, self._log, self._stopping) as run:
             try:
-                outputs = run.compute(source, inputs)
+                outputs = run.compute(inputs)
                 commit.results(run, outputs, self._services.hashes)
             except BaseException:
                 commit.keep_log(run)
@@ -134,24 +134,15 @@ class StepExecution:
         identity = self._request.identity
         return family_of(identity.dag_id, identity.task_id, identity.map_index)
 
-    def _scan(self) -> SourceTree:
-        request = self._request
-        return scan_source(
-            request.source_directory,
-            hash_paths=request.hash_paths,
-            cache=self._services.hashes,
-            limit_bytes=self._services.snapshot_limit_bytes,
-        )
-
-    def _action(self, source: SourceTree, inputs: list[ResolvedInput]) -> Action:
+    def _action(self, inputs: list[ResolvedInput]) -> Action:
         request, ports = self._request, self._request.ports
-        self._record["snapshot"] = source.digest
+        self._record["snapshot"] = request.source.digest
         self._record["environment"] = {"digest": request.environment.digest}
         return build_action(
             step_type=request.identity.step_type,
             step_version=STEP_VERSION,
             script=request.script,
-            snapshot=source.digest,
+            snapshot=request.source.digest,
             arguments=[token_to_document(token) for token in ports.arguments],
             parameters={
                 **request.parameters,
@@ -164,21 +155,21 @@ class StepExecution:
             aliases=_aliases(ports),
         )
 
-    def _decide(self, action: Action, source: SourceTree) -> Decision:
+    def _decide(self, action: Action) -> Decision:
         if not self._services.read_results:
             message = "ran because [azureml] reuse is off"
             return Decision(ReasonCode.BYPASSED_BY_RUN, message, action.key)
         gate = Gate(
             self._entries,
             check_output=self._check_output,
-            files_of=lambda digest: _files(source) if digest == source.digest else self._files_of(digest),
+            files_of=self._files_of,
         )
         return gate.decide(
             action,
             family=self._family,
             allow_reuse=self._request.allow_reuse,
             regenerate=self._request.regenerate,
-            source_label=self._request.source_directory.name,
+            source_label=self._request.source.label,
         )
 
     def _check_output(self, document: Any) -> str | None:
@@ -187,9 +178,11 @@ class StepExecution:
         )
         return problem
 
-    def _files_of(self, snapshot: str) -> dict[str, str]:
-        manifest = self._workspace.snapshots.manifest(snapshot)
-        return {item.path: item.sha256 for item in manifest.files}
+    def _files_of(self, snapshot: str) -> Mapping[str, str]:
+        source = self._request.source
+        if snapshot != source.digest:
+            source = SnapshotSource(snapshot, self._workspace)
+        return source.files()
 
     def _refuse_canceled_run(self) -> None:
         cancel = canceled(self._workspace, self._request.identity.pipeline_run_id)
@@ -202,10 +195,6 @@ class StepExecution:
             self._workspace.runs.write_step(self._record)
         except (StoreError, OSError) as trouble:
             self._log.warning("the run record could not be closed (%s)", trouble)
-
-
-def _files(source: SourceTree) -> dict[str, str]:
-    return {item.path: item.sha256 for item in source.manifest.files}
 
 
 def _key_document(port: OutputPort) -> dict[str, Any]:

@@ -16,7 +16,6 @@ Frames on the channel are four bytes of length and a marshalled value. The worke
 
 from __future__ import annotations
 
-import _signal
 import marshal
 import os
 import select
@@ -25,8 +24,11 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal
 
 LINUX = sys.platform == "linux"
 CHANNEL = 0
@@ -65,14 +67,11 @@ def send(message: tuple[Any, ...]) -> None:
 def prctl_function() -> Callable[[int, int], object]:
     """Linux's ``prctl``; elsewhere a function that does nothing (abandoned grandchildren then escape)."""
     if not LINUX:
-        return lambda option, value: None
+        return lambda _option, _value: None
     import ctypes
 
     function = ctypes.CDLL(None).prctl
     return lambda option, value: function(option, value, 0, 0, 0)
-
-
-# --- the step's side of the fork ------------------------------------------------------------------------------------
 
 
 def apply_limits(plan: dict[str, Any]) -> None:
@@ -116,10 +115,13 @@ def become_step(
         os.chdir(plan["cwd"])
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # the interpreter ignores these, a step expects defaults
+        for number in (
+            _signal.SIGPIPE,
+            _signal.SIGXFSZ,
+        ):  # the interpreter ignores these, a step expects defaults
             _signal.signal(number, _signal.SIG_DFL)
         os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - this child must never run the guard's code
         number = getattr(error, "errno", None) or 0
         os.write(problem_fd, marshal.dumps((number, str(error))))
     os._exit(127)
@@ -133,7 +135,9 @@ def start_step(plan: dict[str, Any], prctl: Callable[[int, int], object]) -> int
     if pid == 0:
         become_step(plan, guard_pid, problem_out, prctl)
     os.close(problem_out)
-    problem = read_exactly(problem_in, 65536)  # ends when the child has become the step: the pipe closes on exec
+    problem = read_exactly(
+        problem_in, 65536
+    )  # ends when the child has become the step: the pipe closes on exec
     os.close(problem_in)
     if problem:
         os.waitpid(pid, 0)
@@ -141,9 +145,6 @@ def start_step(plan: dict[str, Any], prctl: Callable[[int, int], object]) -> int
         return 0
     send(("started", pid))
     return pid
-
-
-# --- looking at the tree --------------------------------------------------------------------------------------------
 
 
 def process_table() -> dict[int, tuple[int, str]]:
@@ -211,9 +212,6 @@ def tree_memory(limit: int) -> int:
     pids = descendants(os.getpid())
     total = sum(resident_bytes(pid) for pid in pids)
     return total if total <= limit else sum(proportional_bytes(pid) for pid in pids)
-
-
-# --- the guard's life -----------------------------------------------------------------------------------------------
 
 
 class Guard:
@@ -373,7 +371,7 @@ def main(plan: dict[str, Any]) -> None:
     """Run the step, clear up, report; called by the worker's bootstrap with the worker's plan."""
     try:
         run(plan)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - nobody else could tell the worker
         send(("broken", repr(error)))
     finally:
         os._exit(0)  # nothing to clean up in the interpreter, and a worker waits

@@ -30,4 +30,6 @@ class Limits:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise DefinitionError(f"Limits: {name} is {value!r}; give a whole number of at least 1, or None")
+                raise DefinitionError(
+                    f"Limits: {name} is {value!r}; give a whole number of at least 1, or None"
+                )

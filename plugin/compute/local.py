@@ -26,10 +26,8 @@ from airflow_azureml.model.tokens import render_arguments
 from airflow_azureml.runtime.exceptions import StepCanceled, StepFailed
 from airflow_azureml.runtime.service import SOCKET_VARIABLE
 from airflow_azureml.runtime.ship import ship
-from airflow_azureml.workspace.git import git_properties
 from airflow_azureml.workspace.run_service import RunService
 from airflow_azureml.workspace.run_state import RunState
-from airflow_azureml.workspace.snapshots import SourceTree
 
 OUTPUTS = "outputs"
 LOGS = "logs"
@@ -64,6 +62,7 @@ class LocalRun:
         self._stopping = stopping
         self.folder = WorkingDirectory(services.scratch, request.identity.step_run_id)
         identity = request.identity
+        record["git"] = request.source.git()
         self.state = RunState(
             services.workspace,
             identity.step_run_id,
@@ -73,7 +72,12 @@ class LocalRun:
             name=identity.step_name,
             pipeline_name=identity.dag_id,
             working_directory=self.folder.code,
-            properties={"StepType": identity.step_type},
+            details={"target": "local"},
+            properties={
+                "StepType": identity.step_type,
+                "ContentSnapshotId": request.source.digest,
+                **record["git"],
+            },
         )
         self.staging = OutputStaging(
             services.workspace,
@@ -98,14 +102,15 @@ class LocalRun:
         else:
             self._keep_for_people(error)
 
-    def compute(self, source: SourceTree, inputs: Sequence[ResolvedInput]) -> list[StoredOutput]:
+    def compute(self, inputs: Sequence[ResolvedInput]) -> list[StoredOutput]:
         """Run the script.
 
         :return: what it wrote, hashed, still in its staging place.
         :raises StepFailed: it ended badly; the message says how.
         :raises StepCanceled: it was stopped on purpose.
         """
-        self._services.workspace.snapshots.upload(source)
+        source = self._request.source
+        source.upload()
         with self._interpreter() as interpreter:
             self._record["environment"] = {
                 "digest": interpreter.digest,
@@ -113,7 +118,6 @@ class LocalRun:
                 "python_version": interpreter.version,
                 "packages": (interpreter.lock or "").splitlines(),
             }
-            self._record["git"] = git_properties(self._request.source_directory)
             self._services.workspace.snapshots.lay_out(
                 source.digest, self.folder.code, self._services.cache / "snapshots"
             )

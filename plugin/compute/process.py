@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Self
 
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.process_output import READ_SIZE, LineSplitter, OnLine
@@ -119,7 +119,7 @@ class _Supervision:
             try:
                 self._guard = subprocess.Popen(
                     [sys.executable, "-I", "-S", "-c", _BOOTSTRAP],
-                    stdin=guard_end,
+                    stdin=guard_end.fileno(),
                     stdout=outputs[0],
                     stderr=outputs[1],
                     # Nothing of the worker's environment: a step may read its parent's in /proc.
@@ -153,7 +153,7 @@ class _Supervision:
         self._poller.register(reading, select.POLLIN)
         return writing
 
-    def __enter__(self) -> _Supervision:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
@@ -306,7 +306,7 @@ def _guard_code() -> CodeType:
 def _oom_kills() -> int:
     """How many processes the kernel has killed for want of memory since it was started."""
     try:
-        with open("/proc/vmstat", "rb") as counters:
+        with Path("/proc/vmstat").open("rb") as counters:
             for line in counters:
                 if line.startswith(b"oom_kill "):
                     return int(line.split()[1])

@@ -14,9 +14,13 @@ PROGRESS_INTERVAL_S = 1.0
 
 OnLine = Callable[[str, str], None]
 
-_NOISE = bytes({*range(32), 127} - {9, 10, 27})  # tab and newline are text, ESC begins colours that log viewers show
+_NOISE = bytes(
+    {*range(32), 127} - {9, 10, 27}
+)  # tab and newline are text, ESC begins colours that log viewers show
 # Bytes that are not UTF-8 are decoded to surrogates first: the codec does that quickly, "backslashreplace" does not.
-_ESCAPES = {code: f"\\x{code:02x}" for code in _NOISE} | {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
+_ESCAPES = {code: f"\\x{code:02x}" for code in _NOISE} | {
+    0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)
+}
 
 
 class LineSplitter:
@@ -74,7 +78,11 @@ class LineSplitter:
     def _plain_text(self, block: bytes) -> str | None:
         """The text of a block whose lines can be delivered as they are, which is nearly always so."""
         # bytes.translate is the fastest way to see whether a block holds certain bytes.
-        if len(block) > MAX_LINE or self._shown is not None or len(block.translate(None, _NOISE)) != len(block):
+        if (
+            len(block) > MAX_LINE
+            or self._shown is not None
+            or len(block.translate(None, _NOISE)) != len(block)
+        ):
             return None
         try:
             return block.decode()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.outputs import StoredOutput
+from airflow_azureml.compute.source import StepSource
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import Ports
 from airflow_azureml.workspace.stat_cache import StatCache
@@ -27,9 +28,8 @@ class StepRequest:
     :param ports: inputs, outputs and arguments.
     :param parameters: values of the pipeline parameters, in their types.
     :param upstream: input name to what its producer wrote in this run, the producer's task id, and whether it is mapped.
-    :param script: the script's path inside the source directory, POSIX.
-    :param source_directory: absolute.
-    :param hash_paths: further files the result depends on, as the user wrote them.
+    :param script: the script's path inside the source, POSIX.
+    :param source: where the code comes from.
     :param environment: the step's interpreter and packages.
     :param default_datastore: datastore of outputs that name none; ``None`` for the workspace's.
     :param allow_reuse: the step's own switch.
@@ -43,9 +43,8 @@ class StepRequest:
     parameters: Mapping[str, Any]
     upstream: Mapping[str, tuple[Sequence[StoredOutput], str, bool]]
     script: str
-    source_directory: Path
+    source: StepSource
     environment: Environment
-    hash_paths: tuple[str, ...] = ()
     default_datastore: str | None = None
     allow_reuse: bool = True
     regenerate: bool = False
@@ -62,7 +61,6 @@ class ExecutionServices:
     :param hashes: hashes of unchanged files.
     :param scratch: folder for working directories.
     :param cache: folder for snapshots and the runtime.
-    :param snapshot_limit_bytes: largest source directory.
     :param limits: memory and processors of a step.
     :param grace_s: seconds between asking a script to end and ending it.
     :param inherit_variables: names of the worker's variables that steps see.
@@ -75,7 +73,6 @@ class ExecutionServices:
     hashes: StatCache
     scratch: Path
     cache: Path
-    snapshot_limit_bytes: int
     limits: Limits
     grace_s: float
     inherit_variables: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 
 from airflow_azureml.runtime.exceptions import AzureMLException, UserErrorException, wire_name
 from airflow_azureml.runtime.transport import (
@@ -97,7 +97,7 @@ class RunServer:
         self._wake_receiver.close()
         self._remove_files()
 
-    def __enter__(self) -> RunServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -214,7 +214,7 @@ class _Payload:
         self._left = length
 
     def read(self, size: int = -1) -> bytes:
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        wanted = self._left if size < 0 else min(size, self._left)
         if not wanted:
             return b""
         data = self._stream.read(wanted)
@@ -279,7 +279,7 @@ def _listening(path: Path) -> socket.socket:
 
 
 def _private_folder() -> Path:
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp below it
         if place and os.access(place, os.W_OK | os.X_OK):
             # mkdtemp makes it for the owner alone.
             folder = Path(tempfile.mkdtemp(prefix="azml-", dir=place))

@@ -148,7 +148,7 @@ class Binder:
 
     def _argument(self, value: object, where: str) -> _Argument:
         if isinstance(value, str):
-            return self._text(value, where)
+            return self._text(str(value), where)
         if value is None or isinstance(value, bool | int | float):
             text = Text(str(value))
             return lambda: text

@@ -5,11 +5,9 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-import airflow_azureml
-
 __all__ = ["find_file"]
 
-_PACKAGE = Path(airflow_azureml.__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find_file(path: str | Path) -> Path:

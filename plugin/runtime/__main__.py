@@ -10,8 +10,8 @@ import os
 import runpy
 import sys
 
-from airflow_azureml.runtime.ship import ship
 from airflow_azureml.runtime.shims import install
+from airflow_azureml.runtime.ship import ship
 
 _USAGE = "usage: python -m airflow_azureml.runtime script.py [argument ...]"
 
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
         print(_USAGE, file=sys.stderr if not arguments else sys.stdout)
         raise SystemExit(0 if arguments else 2)
     if not os.path.isfile(arguments[0]):
-        print(f"no script {arguments[0]!r}\n{_USAGE}", file=sys.stderr)
+        print(f"no script {arguments[0]!r}\n{_USAGE}", file=sys.stderr)  # noqa: T201 - shown on purpose
         raise SystemExit(2)
     install()
     _for_child_processes()

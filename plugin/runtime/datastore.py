@@ -38,8 +38,8 @@ class Datastore:
     def from_record(cls, record: Mapping[str, Any], workspace: Workspace | None = None) -> Datastore:
         """Return the datastore that a service's record stands for."""
         store = cls.__new__(cls)
-        store._record = record
-        store._workspace = workspace
+        store._record = record  # noqa: SLF001 - its own, without __init__
+        store._workspace = workspace  # noqa: SLF001 - its own, without __init__
         return store
 
     @staticmethod
@@ -312,4 +312,4 @@ def _common_root(paths: Sequence[str]) -> str:
 
 def _say(show: bool, text: str) -> None:
     if show:
-        print(text, flush=True)
+        print(text, flush=True)  # noqa: T201 - shown on purpose

@@ -23,14 +23,14 @@ class Experiment:
     :raises UserErrorException: another name.
     """
 
-    def __init__(self, workspace: Workspace, name: str, _create_in_cloud: bool = True, **_: Any) -> None:
+    def __init__(self, workspace: Workspace, name: Any, _create_in_cloud: bool = True, **_: Any) -> None:
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise UserErrorException(
                 f"Experiment {name!r}: a name is letters, digits, _ and -, starts with a letter or digit "
                 "and has at most 255 characters"
             )
         self._workspace = workspace
-        self._name = name
+        self._name: str = name
 
     def __repr__(self) -> str:
         return f"Experiment(Name: {self._name})"

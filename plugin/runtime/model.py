@@ -74,8 +74,8 @@ class Model:
     def from_record(cls, record: Mapping[str, Any], workspace: Workspace | None = None) -> Model:
         """Return the model that a service's record stands for."""
         model = cls.__new__(cls)
-        model._record = record
-        model._workspace = workspace
+        model._record = record  # noqa: SLF001 - its own, without __init__
+        model._workspace = workspace  # noqa: SLF001 - its own, without __init__
         return model
 
     def __repr__(self) -> str:

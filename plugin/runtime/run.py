@@ -18,13 +18,10 @@ from airflow_azureml.runtime.run_notes import RunNotes
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Type
+    from typing import Self, Type
 
     from airflow_azureml.runtime.experiment import Experiment
     from airflow_azureml.runtime.workspace import Workspace
-
-    # Run has a member called type.
-    _ErrorClass = Type[BaseException]
 
 RUN_ID_VARIABLE = "AZUREML_RUN_ID"
 TERMINAL = frozenset(("Finished", "Completed", "Failed", "Canceled"))
@@ -174,7 +171,7 @@ class Run(RunMetrics, RunNotes, RunFiles):
         :param outputs: a folder whose files become the child's when it is completed.
         """
         child = from_description(self._call("child", name=name, child_id=run_id), self._experiment)
-        child._outputs = outputs
+        child._outputs = outputs  # noqa: SLF001 - a run of this class
         return child
 
     def create_children(
@@ -278,11 +275,11 @@ class Run(RunMetrics, RunNotes, RunFiles):
         """Refuse; see :meth:`get_secret`."""
         return {name: self.get_secret(name) for name in secrets}
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: _ErrorClass | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: Type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
             self.complete()
@@ -295,7 +292,7 @@ class Run(RunMetrics, RunNotes, RunFiles):
         while True:
             status = self.get_status()
             if show_output and status != shown:
-                print(f"{self._id}: {status}", flush=True)
+                print(f"{self._id}: {status}", flush=True)  # noqa: T201 - shown on purpose
             shown = status
             if status in TERMINAL or (deadline is not None and time.monotonic() >= deadline):
                 return status

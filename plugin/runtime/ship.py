@@ -20,6 +20,7 @@ from pathlib import Path
 _PACKAGE = "airflow_azureml"
 _RUNTIME = "runtime"
 _SITE = "step_site.py"
+_ATTEMPTS = 10
 
 
 def ship(target_parent: str | os.PathLike[str]) -> Path:
@@ -79,21 +80,22 @@ def _write(folder: str, files: dict[str, bytes]) -> None:
 
 
 def _move_into_place(part: str, target: str, files: dict[str, bytes]) -> None:
-    for _ in range(10):
-        try:
-            os.rename(part, target)
+    for attempt in range(_ATTEMPTS):
+        if _moved(part, target) or _is_whole(target, files):
             return
-        except OSError:
-            if _is_whole(target, files):
-                return
-            # Damaged: out of the way with it, under a name that nobody else moves.
-            broken = f"{part}.broken"
-            try:
-                os.rename(target, broken)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(broken, ignore_errors=True)
+        # Damaged: out of the way with it, under a name that nobody else moves.
+        broken = f"{part}.{attempt}"
+        _moved(target, broken)
+        shutil.rmtree(broken, ignore_errors=True)
     raise OSError(f"{target} cannot be laid out: something keeps writing there")
+
+
+def _moved(source: str, target: str) -> bool:
+    try:
+        os.rename(source, target)
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: str) -> bytes:

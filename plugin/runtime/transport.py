@@ -20,7 +20,7 @@ import os
 import socket
 import struct
 import threading
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from airflow_azureml.runtime.exceptions import (
     AzureMLException,
@@ -140,7 +140,7 @@ def measured(payload: BinaryIO | bytes) -> tuple[BinaryIO, int]:
     """
     if isinstance(payload, (bytes, bytearray, memoryview)):
         return io.BytesIO(payload), len(payload)
-    if isinstance(payload, io.TextIOBase):
+    if _is_text(payload):
         raise UserErrorException('a text stream cannot be uploaded; open the file with mode "rb"')
     try:
         start = payload.tell()
@@ -151,10 +151,14 @@ def measured(payload: BinaryIO | bytes) -> tuple[BinaryIO, int]:
     return payload, end - start
 
 
+def _is_text(stream: object) -> bool:
+    return isinstance(stream, io.TextIOBase)
+
+
 def _spooled(stream: BinaryIO) -> tuple[BinaryIO, int]:
     spool = _temporary_file()
     for chunk in iter(lambda: stream.read(CHUNK_BYTES), b""):
-        if isinstance(chunk, str):
+        if not isinstance(chunk, bytes):
             raise UserErrorException('a text stream cannot be uploaded; open the file with mode "rb"')
         spool.write(chunk)
     size_bytes = spool.tell()
@@ -166,9 +170,7 @@ def _temporary_file() -> BinaryIO:
     # Imported here: it costs more than all the rest of this module, and few scripts need it.
     import tempfile
 
-    file: Any = tempfile.TemporaryFile()
-    stream: BinaryIO = file
-    return stream
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def _json(value: Any) -> bytes:
@@ -207,11 +209,16 @@ class _Connection:
         except BaseException:
             self._socket.close()
             raise
-        self._stream: BinaryIO = self._socket.makefile("rb", CHUNK_BYTES)
+        self._stream = cast("BinaryIO", self._socket.makefile("rb", CHUNK_BYTES))
 
     def close(self) -> None:
         self._stream.close()
         self._socket.close()
+
+    def __del__(self) -> None:
+        # A thread that ends leaves its connection to the garbage collector, which would complain of a socket.
+        if hasattr(self, "_stream"):
+            self.close()
 
     def send(self, frame: bytes, payload: BinaryIO | None, payload_bytes: int) -> None:
         self._socket.sendall(frame)

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from airflow_azureml.runtime.exceptions import SnapshotException
+from airflow_azureml.runtime.exceptions import ObjectNotFound, SnapshotException
 from airflow_azureml.workspace.manifest import FileDigest
 from airflow_azureml.workspace.packs import CHUNK_BYTES, pack_key
 
@@ -121,7 +121,7 @@ def _open_pack(pack_id: str, locate: Callable[[str], Path]) -> int:
     key = pack_key(pack_id)
     try:
         return os.open(locate(key), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ObjectNotFound) as error:
         raise DamagedObject(
             f"object {key!r} of the workspace is gone; upload the source directory again", key=key
         ) from error

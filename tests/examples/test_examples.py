@@ -15,15 +15,26 @@ from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("airflow_database")]
 
-EXAMPLES = Path(__file__).parents[2] / "dags"
+EXAMPLES = {
+    "name": "examples",
+    "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+    "kwargs": {"path": str(Path(__file__).parents[2] / "dags")},
+}
 
 
-def run_dag(dag_id: str, **parameters: Any) -> tuple[int, str]:
-    """Run a DAG like a user does at the terminal; return the exit code and what was printed."""
-    command = [str(Path(sys.executable).with_name("airflow")), "dags", "test", dag_id]
-    command += ["--dagfile-path", str(EXAMPLES / f"{dag_id}.py"), "--conf", json.dumps(parameters)]
-    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
-    return ended.returncode, ended.stdout + ended.stderr
+def run_dag(dag_id: str, **parameters: Any) -> str:
+    """Run a DAG as a user does at the terminal; return what was printed."""
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    ended = subprocess.run(
+        [airflow, "dags", "test", dag_id, "--bundle-name", "examples", "--conf", json.dumps(parameters)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([EXAMPLES])},
+        check=False,
+    )
+    printed = ended.stdout + ended.stderr
+    assert ended.returncode == 0, printed
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +50,12 @@ def latest_steps(workspace: WorkspaceHandle, dag_id: str) -> dict[str, dict[str,
 
 
 def test_the_diabetes_pipeline_runs_and_then_reuses(workspace: WorkspaceHandle) -> None:
-    code, printed = run_dag("diabetes")
-    assert code == 0, printed
+    run_dag("diabetes")
     first = latest_steps(workspace, "diabetes")
     assert {step["status"] for step in first.values()} == {"Finished"}
     assert {step["reuse"]["decision"] for step in first.values()} == {"run"}
 
-    code, printed = run_dag("diabetes", metric="mae")
-    assert code == 0, printed
+    run_dag("diabetes", metric="mae")
     second = latest_steps(workspace, "diabetes")
     decisions = {name.partition("[")[0]: step["reuse"]["decision"] for name, step in second.items()}
 
@@ -60,8 +69,7 @@ def test_the_diabetes_pipeline_runs_and_then_reuses(workspace: WorkspaceHandle) 
 
 
 def test_steps_mix_with_ordinary_tasks(workspace: WorkspaceHandle) -> None:
-    code, printed = run_dag("mixed")
-    assert code == 0, printed
+    printed = run_dag("mixed")
     steps = latest_steps(workspace, "mixed")
 
     assert [steps[f"study.describe[{index}]"]["tags"]["column"] for index in range(3)] == ["age", "bmi", "bp"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_azureml.compute.environments.indexes import split_options
 from airflow_azureml.compute.environments.published import PublishedLock
 from airflow_azureml.compute.environments.pythons import find_python, known_pythons
 from airflow_azureml.compute.environments.tools import ToolFailed, ToolRunner, advice_for, uv_program
@@ -57,10 +56,12 @@ def _build_virtual(
     uv = uv_program()
     base, full_version = _base_python(version, tools, uv)
     python = folder / "bin" / "python"
-    _attempt(tools, [uv, "venv", "--quiet", "--no-project", "--python", base, folder], "check that this Python works")
-    requirements, options, settings = split_options(specification.get("pip") or ())
-    if settings.get("prerelease"):
-        tools.variables = {**tools.variables, "UV_PRERELEASE": "allow"}
+    _attempt(
+        tools,
+        [uv, "venv", "--quiet", "--no-project", "--python", base, folder],
+        "check that this Python works",
+    )
+    requirements, options = _requirements(specification)
     if not requirements:
         return Built(python, full_version, "")
     lock = published.read()
@@ -85,7 +86,9 @@ def _resolve(
     return "".join(line + "\n" for line in lock.read_text().splitlines() if line and not line.startswith("#"))
 
 
-def _install(folder: Path, python: Path, lock: str, options: list[str], tools: ToolRunner, advice: str) -> None:
+def _install(
+    folder: Path, python: Path, lock: str, options: list[str], tools: ToolRunner, advice: str
+) -> None:
     started = time.monotonic()
     pinned = _write_lines(folder / "requirements.lock", [*options, *lock.splitlines()])
     argv = [uv_program(), "pip", "install", "--no-deps", "--python", python, "--requirement", pinned]
@@ -137,7 +140,7 @@ def _build_conda(folder: Path, specification: Mapping[str, Any], version: str, t
         argv += ["--channel", channel]
     _attempt(tools, [*argv, f"python={version}", *packages], "correct the conda packages or channels")
     python = folder / "bin" / "python"
-    requirements, options, _ = split_options(specification.get("pip") or ())
+    requirements, options = _requirements(specification)
     if requirements:
         # Without a lock: a requirement that a conda package fulfils already is left to conda, as pip did in v1.
         wanted = _write_lines(folder / "requirements.in", [*options, *requirements])
@@ -157,13 +160,21 @@ def _conda_tool() -> Path | None:
     return None
 
 
-def _attempt(tools: ToolRunner, argv: list[str | Path], advice: str) -> None:
+def _attempt(tools: ToolRunner, argv: Sequence[str | Path], advice: str) -> None:
     """Run a tool; its failure becomes an error that begins with the tool's own words."""
     try:
         tools.run(argv)
     except ToolFailed as failure:
         message = "\n".join([*failure.essence(), advice_for(failure.lines, advice)])
         raise EnvironmentBuildError(message, log_tail="\n".join(failure.lines)) from None
+
+
+def _requirements(specification: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The packages, and the options among them (``--no-binary``, say), which a lock does not hold."""
+    lines = specification.get("pip") or ()
+    return [line for line in lines if not line.startswith("-")], [
+        line for line in lines if line.startswith("-")
+    ]
 
 
 def _write_lines(path: Path, lines: list[str]) -> Path:

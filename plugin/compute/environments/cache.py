@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_azureml.compute.environments.builder import Built, build
 from airflow_azureml.compute.environments.given import given_interpreter
-from airflow_azureml.compute.environments.indexes import build_environment, split_options
+from airflow_azureml.compute.environments.indexes import build_environment
 from airflow_azureml.compute.environments.interpreter import Interpreter, environment_folder_variables
 from airflow_azureml.compute.environments.locks import FileLock
 from airflow_azureml.compute.environments.prune import MARKER, PruneReport, discard, lock_path, prune
@@ -71,7 +71,9 @@ class EnvironmentCache:
         specification = environment.specification()
         if specification.get("user_managed"):
             return given_interpreter(self._root, specification, os.environ)
-        return _Request(self._root, self._locks, environment.digest, specification, report, cancelled).fulfil()
+        return _Request(
+            self._root, self._locks, environment.digest, specification, report, cancelled
+        ).fulfil()
 
     def prune(self, keep_bytes: int) -> PruneReport:
         """Remove the longest unused environments until the rest takes at most ``keep_bytes``.
@@ -127,18 +129,20 @@ class _Request:
             raise
 
     def _pause(self) -> None:
-        seconds = random.uniform(*WAIT_S)  # noqa: S311 (not for secrets)
+        seconds = random.uniform(*WAIT_S)  # noqa: S311 - no secret depends on it
         if self._cancelled is None:
             time.sleep(seconds)
         elif self._cancelled.wait(seconds):
-            raise StepCanceled("the wait for the step's environment was stopped", reason="cancelled during the build")
+            raise StepCanceled(
+                "the wait for the step's environment was stopped", reason="cancelled during the build"
+            )
 
     def _existing(self, lock: FileLock) -> Interpreter | None:
         """The environment, if it is complete and the Python it is based on still there."""
         try:
             marker = json.loads((self._folder / MARKER).read_bytes())
             python = self._folder / marker["python"]
-            os.stat(python)
+            python.stat()
         except (OSError, ValueError, KeyError):
             return None
         lock.stamp()
@@ -156,8 +160,7 @@ class _Request:
         if self._existing(lock) is not None:
             return
         discard(self._root, self._name)
-        _, _, found = split_options(self._specification.get("pip") or ())
-        index = _merged(self._specification.get("index") or {}, found)
+        index = self._specification.get("index") or {}
         variables = _with_reachable_cache(build_environment(index), self._root)
         tools = ToolRunner(variables, self._report, self._cancelled, lock.fileno())
         try:
@@ -186,14 +189,6 @@ def _wanted_version(specification: Mapping[str, Any]) -> str:
         raise EnvironmentBuildError(str(error)) from None
 
 
-def _merged(declared: Mapping[str, Any], among_requirements: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment's index settings, those written among its requirement lines included."""
-    result = dict(declared)
-    for name, value in among_requirements.items():
-        result[name] = [*(result.get(name) or ()), *value] if isinstance(value, list) else value
-    return result
-
-
 def _with_reachable_cache(variables: dict[str, str], root: Path) -> dict[str, str]:
     """Put uv's cache beside the environments where its usual place is no good.
 
@@ -204,6 +199,6 @@ def _with_reachable_cache(variables: dict[str, str], root: Path) -> dict[str, st
         return variables
     usual = Path(variables.get("XDG_CACHE_HOME") or Path(variables.get("HOME", "/")) / ".cache")
     there = next(folder for folder in (usual / "uv", usual, *usual.parents) if folder.exists())
-    if os.access(there, os.W_OK) and os.stat(there).st_dev == os.stat(root).st_dev:
+    if os.access(there, os.W_OK) and there.stat().st_dev == root.stat().st_dev:
         return variables
     return {**variables, "UV_CACHE_DIR": str(root / ".uv-cache")}

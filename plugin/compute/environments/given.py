@@ -95,16 +95,22 @@ def _memory(root: Path, path: Path) -> Path:
 
 
 def _digest(found: FoundPython) -> str:
-    content = ["user-managed", os.path.realpath(found.executable), found.implementation, found.version, *found.packages]
+    content = [
+        "user-managed",
+        os.path.realpath(found.executable),
+        found.implementation,
+        found.version,
+        *found.packages,
+    ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _signature(path: Path, folders: list[str] | tuple[str, ...]) -> str:
     """Changes when the interpreter is replaced or a package is installed, updated or removed."""
     parts = [os.path.realpath(path)]
-    for name in (path, *folders):
+    for name in (path, *map(Path, folders)):
         try:
-            status = os.stat(name)
+            status = name.stat()
             parts.append(f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}")
         except OSError:
             parts.append("gone")

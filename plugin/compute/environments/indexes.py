@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -65,8 +64,7 @@ def build_environment(
 
     An address the environment itself names comes before uv's own settings on this machine, these before pip's.
 
-    :param index: index settings of the environment: ``index_url``, ``extra_index_urls``, ``find_links``,
-        ``trusted_hosts``.
+    :param index: index settings of the environment's specification.
     :param source: this process's variables.
     :param system_root: where the system's configuration files are.
     """
@@ -151,6 +149,8 @@ def _apply_environment_settings(variables: dict[str, str], index: Mapping[str, A
     _add_indexes(variables, index.get("extra_index_urls") or ())
     _extend(variables, "UV_FIND_LINKS", index.get("find_links") or (), ",")
     _extend(variables, "UV_INSECURE_HOST", index.get("trusted_hosts") or (), " ")
+    if index.get("prerelease"):
+        variables["UV_PRERELEASE"] = "allow"
 
 
 def _add_indexes(variables: dict[str, str], urls: Iterable[str]) -> None:
@@ -166,47 +166,3 @@ def _extend(variables: dict[str, str], name: str, values: Iterable[str], separat
     parts = [*(part for part in variables.get(name, "").split(separator) if part), *values]
     if parts:
         variables[name] = separator.join(parts)
-
-
-def split_options(lines: Iterable[str]) -> tuple[list[str], list[str], dict[str, Any]]:
-    """Separate what stands among requirement lines in v1's environments and in requirements files.
-
-    :param lines: pip requirement lines, options such as ``--index-url`` among them.
-    :returns: requirement lines (comments dropped); option lines that installing from a lock needs as well; settings as
-        for :func:`build_environment`, with ``prerelease`` for ``--pre``.
-    """
-    requirements: list[str] = []
-    options: list[str] = []
-    settings: dict[str, Any] = {"extra_index_urls": [], "find_links": [], "trusted_hosts": []}
-    for line in (line.strip() for line in lines):
-        if not line or line.startswith("#"):
-            continue
-        name, value = _option(line)
-        if name in ("-i", "--index-url"):
-            settings["index_url"] = value
-        elif name in _LIST_OPTIONS:
-            settings[_LIST_OPTIONS[name]].append(value)
-        elif name == "--pre":
-            settings["prerelease"] = True
-        elif name in ("--no-index", "--no-binary", "--only-binary"):
-            options.append(line)
-        else:
-            requirements.append(line)
-    return requirements, options, settings
-
-
-_LIST_OPTIONS = {
-    "--extra-index-url": "extra_index_urls",
-    "-f": "find_links",
-    "--find-links": "find_links",
-    "--trusted-host": "trusted_hosts",
-}
-
-
-def _option(line: str) -> tuple[str, str]:
-    """Name and value of an option line; empty for a requirement."""
-    if not line.startswith("-"):
-        return "", ""
-    name, _, value = line.replace("=", " ", 1).partition(" ") if line.startswith("--") else line.partition(" ")
-    words = shlex.split(value, comments=True)
-    return name, words[0] if words else ""

@@ -68,7 +68,11 @@ def base_environment(
     :param interpreter: the step's interpreter: its folder comes first on PATH, its variables win.
     """
     patterns = (*INHERITED, *allow)
-    result = {name: value for name, value in source.items() if _matches(name, patterns) and not _matches(name, NEVER)}
+    result = {
+        name: value
+        for name, value in source.items()
+        if _matches(name, patterns) and not _matches(name, NEVER)
+    }
     if interpreter is not None:
         path = result.get("PATH", os.defpath)
         result["PATH"] = f"{interpreter.bin}{os.pathsep}{path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from airflow_azureml.compute.environments.locks import FileLock
 
@@ -40,7 +41,7 @@ class Interpreter:
         if self.hold is not None:
             self.hold.close()
 
-    def __enter__(self) -> Interpreter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:

@@ -103,7 +103,7 @@ def folder_bytes(folder: Path) -> int:
     for path, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+                total += Path(path, name).lstat().st_blocks * 512
             except FileNotFoundError:
                 pass
     return total

@@ -125,7 +125,7 @@ def find_python(wanted: str, source: Mapping[str, str] = os.environ) -> FoundPyt
 
 def known_pythons(source: Mapping[str, str] = os.environ) -> list[str]:
     """Every interpreter that would be found, as ``version (path)``; for error messages."""
-    found = {}
+    found: dict[str, Path] = {}
     for path in candidates(source):
         python = probe(path, source)
         if python is not None and python.usual:
@@ -176,7 +176,7 @@ def _interpreters(folder: Path, minor: str) -> Iterator[Path]:
         yield from (folder / f"python{minor}", folder / "python3", folder / "python")
         return
     try:
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return
     yield from (folder / name for name in sorted(names) if re.fullmatch(r"python(\d(\.\d+)?)?", name))
@@ -184,7 +184,7 @@ def _interpreters(folder: Path, minor: str) -> Iterator[Path]:
 
 def _newest_first(folder: Path) -> list[Path]:
     try:
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return []
     return [folder / name for name in sorted(names, key=_numbers, reverse=True)]

@@ -88,7 +88,9 @@ class ToolRunner:
             keep_fds=(self._lock_fd,),
         )
         if status.canceled:
-            raise StepCanceled("the build of the step's environment was stopped", reason="cancelled during the build")
+            raise StepCanceled(
+                "the build of the step's environment was stopped", reason="cancelled during the build"
+            )
         if not status.succeeded:
             if status.code is None or not tail:
                 tail.append(f"{Path(argv[0]).name}: {status.describe()}")
@@ -115,13 +117,25 @@ def uv_program() -> str:
 _ADVICE = (
     ("No solution found", "relax or correct the requirements, or choose another python_version"),
     ("unsatisfiable", "relax or correct the requirements, or choose another python_version"),
-    ("No space left", "free space on the disk of the environment cache, or point it and UV_CACHE_DIR elsewhere"),
+    (
+        "No space left",
+        "free space on the disk of the environment cache, or point it and UV_CACHE_DIR elsewhere",
+    ),
     ("401 Unauthorized", "check the credentials of the package index (pip.conf, UV_INDEX_…, ~/.netrc)"),
     ("403 Forbidden", "check the credentials of the package index (pip.conf, UV_INDEX_…, ~/.netrc)"),
-    ("invalid peer certificate", "set SSL_CERT_FILE to your company's certificate bundle, or cert in pip.conf"),
+    (
+        "invalid peer certificate",
+        "set SSL_CERT_FILE to your company's certificate bundle, or cert in pip.conf",
+    ),
     ("UnknownIssuer", "set SSL_CERT_FILE to your company's certificate bundle, or cert in pip.conf"),
-    ("error sending request", "the index cannot be reached: check its address (pip.conf, UV_DEFAULT_INDEX) and the proxy"),
-    ("Failed to build", "there is no wheel for this Python: choose another version of the package or of Python"),
+    (
+        "error sending request",
+        "the index cannot be reached: check its address (pip.conf, UV_DEFAULT_INDEX) and the proxy",
+    ),
+    (
+        "Failed to build",
+        "there is no wheel for this Python: choose another version of the package or of Python",
+    ),
     ("Couldn't parse requirement", "correct the requirement; each line is one requirement as pip takes it"),
 )
 

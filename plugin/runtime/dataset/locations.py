@@ -119,7 +119,7 @@ def _text_entry(text: str) -> dict[str, Any]:
         return {"local": _file_url_path(text)}
     if scheme.group(1).lower() not in _REMOTE_SCHEMES:
         raise UserErrorException(
-            "the URL %r has none of the schemes file, %s" % (text, ", ".join(_REMOTE_SCHEMES))
+            "the scheme of a URL is one of file, %s; not %s" % (", ".join(_REMOTE_SCHEMES), scheme.group(1))
         )
     return {"url": _checked_url(text)}
 
@@ -134,12 +134,12 @@ def _file_url_path(url: str) -> str:
 
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
-    if "sig" in parse_qs(parts.query) and ".blob." in (parts.hostname or ""):
+    if "sig" in parse_qs(parts.query):
         raise UserErrorException(
             "the URL of %s carries a signature (SAS); register the container as a datastore and use "
             "(datastore, path): secrets don't belong into a dataset's definition" % parts.hostname
         )
-    if parts.username or parts.password:
+    if parts.password:
         raise UserErrorException("the URL of %s carries a password; leave it out" % parts.hostname)
     return url
 

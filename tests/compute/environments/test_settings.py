@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from airflow_azureml.compute.environments import Interpreter, base_environment
-from airflow_azureml.compute.environments.indexes import build_environment, redact, split_options
-from airflow_azureml.compute.environments.pythons import candidates, find_python, matches, normalise_version, probe
+from airflow_azureml.compute.environments.indexes import build_environment, redact
+from airflow_azureml.compute.environments.pythons import (
+    candidates,
+    find_python,
+    matches,
+    normalise_version,
+    probe,
+)
 from airflow_azureml.compute.environments.tools import advice_for
 
 # --- a step's variables ---------------------------------------------------------------------------------------------
@@ -45,9 +51,23 @@ def test_a_step_inherits_how_the_machine_is_reached_and_nothing_else() -> None:
 
 
 def test_more_can_be_allowed_by_name_or_pattern_but_never_airflows_own() -> None:
-    source = {"PATH": "/bin", "MY_TOKEN": "1", "TEAM_A": "2", "AIRFLOW__CORE__FERNET_KEY": "3", "AIRFLOW_CONN_X": "4"}
-    assert base_environment(["MY_TOKEN", "TEAM_*"], source) == {"PATH": "/bin", "MY_TOKEN": "1", "TEAM_A": "2"}
-    assert base_environment(["*", "AIRFLOW__CORE__FERNET_KEY"], source).keys() == {"PATH", "MY_TOKEN", "TEAM_A"}
+    source = {
+        "PATH": "/bin",
+        "MY_TOKEN": "1",
+        "TEAM_A": "2",
+        "AIRFLOW__CORE__FERNET_KEY": "3",
+        "AIRFLOW_CONN_X": "4",
+    }
+    assert base_environment(["MY_TOKEN", "TEAM_*"], source) == {
+        "PATH": "/bin",
+        "MY_TOKEN": "1",
+        "TEAM_A": "2",
+    }
+    assert base_environment(["*", "AIRFLOW__CORE__FERNET_KEY"], source).keys() == {
+        "PATH",
+        "MY_TOKEN",
+        "TEAM_A",
+    }
 
 
 def test_the_interpreter_comes_first_on_path_and_its_variables_win() -> None:
@@ -113,7 +133,10 @@ def test_pip_may_be_told_to_read_another_file_or_none(machine: dict[str, str], t
 
 
 def test_what_uv_itself_is_told_comes_first(machine: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / "etc/pip.conf", "[global]\nindex-url = https://pip/simple\nextra-index-url = https://more/simple\n")
+    write(
+        tmp_path / "etc/pip.conf",
+        "[global]\nindex-url = https://pip/simple\nextra-index-url = https://more/simple\n",
+    )
     machine["UV_DEFAULT_INDEX"] = "https://uv/simple"
     result = build_environment({}, machine, system_root=tmp_path)
     assert result["UV_DEFAULT_INDEX"] == "https://uv/simple"
@@ -121,9 +144,14 @@ def test_what_uv_itself_is_told_comes_first(machine: dict[str, str], tmp_path: P
 
 
 def test_what_the_environment_names_comes_before_all(machine: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / "etc/pip.conf", "[global]\nindex-url = https://pip/simple\nextra-index-url = https://more/simple\n")
+    write(
+        tmp_path / "etc/pip.conf",
+        "[global]\nindex-url = https://pip/simple\nextra-index-url = https://more/simple\n",
+    )
     machine["PIP_FIND_LINKS"] = "/a /b"
-    result = built(machine, tmp_path, index_url="https://env/simple", extra_index_urls=["https://x"], find_links=["/c"])
+    result = built(
+        machine, tmp_path, index_url="https://env/simple", extra_index_urls=["https://x"], find_links=["/c"]
+    )
     assert result["UV_DEFAULT_INDEX"] == "https://env/simple"
     assert result["UV_INDEX"] == "https://more/simple https://x"
     assert result["UV_FIND_LINKS"] == "/a,/b,/c"
@@ -134,35 +162,21 @@ def test_a_broken_configuration_file_is_left_to_pip(machine: dict[str, str], tmp
     assert built(machine, tmp_path) == {}
 
 
-def test_a_build_sees_no_secret_and_nothing_that_redirects_it(machine: dict[str, str], tmp_path: Path) -> None:
-    noise = {"AIRFLOW__CORE__FERNET_KEY": "s", "UV_PYTHON": "3.9", "UV_SYSTEM_PYTHON": "1", "UV_PROJECT_ENVIRONMENT": "/"}
+def test_a_build_sees_no_secret_and_nothing_that_redirects_it(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
+    noise = {
+        "AIRFLOW__CORE__FERNET_KEY": "s",
+        "UV_PYTHON": "3.9",
+        "UV_SYSTEM_PYTHON": "1",
+        "UV_PROJECT_ENVIRONMENT": "/",
+    }
     assert built({**machine, **noise}, tmp_path) == {}
 
 
-def test_options_among_requirement_lines() -> None:
-    requirements, options, settings = split_options(
-        [
-            "# a comment",
-            "numpy==1.23",
-            "--index-url https://i/simple",
-            "--extra-index-url=https://e/simple?a=b",
-            "-f /wheels",
-            "--trusted-host i",
-            "--pre",
-            "--no-binary :all:",
-            "-r more.txt",
-            "",
-        ]
-    )
-    assert requirements == ["numpy==1.23", "-r more.txt"]
-    assert options == ["--no-binary :all:"]
-    assert settings == {
-        "index_url": "https://i/simple",
-        "extra_index_urls": ["https://e/simple?a=b"],
-        "find_links": ["/wheels"],
-        "trusted_hosts": ["i"],
-        "prerelease": True,
-    }
+def test_prereleases_are_an_option_of_the_environment(machine: dict[str, str], tmp_path: Path) -> None:
+    assert built(machine, tmp_path, prerelease=True) == {"UV_PRERELEASE": "allow"}
+    assert built(machine, tmp_path, prerelease=False, index_url=None, extra_index_urls=[]) == {}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +192,9 @@ def test_credentials_in_addresses_are_replaced(text: str, expected: str) -> None
 
 
 def test_advice_fits_the_error() -> None:
-    assert "free space" in advice_for(["error: write failed", "No space left on device (os error 28)"], "else")
+    assert "free space" in advice_for(
+        ["error: write failed", "No space left on device (os error 28)"], "else"
+    )
     assert advice_for(["anything"], "else") == "else"
 
 
@@ -187,9 +203,16 @@ def test_advice_fits_the_error() -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "version", "fits"),
-    [("3.8", "3.8.18", True), ("3.8.18", "3.8.18", True), ("3.8.13", "3.8.18", False), ("3.1", "3.12.1", False)],
+    [
+        ("3.8", "3.8.18", True),
+        ("3.8.18", "3.8.18", True),
+        ("3.8.13", "3.8.18", False),
+        ("3.1", "3.12.1", False),
+    ],
 )
-def test_a_minor_version_takes_any_patch_and_an_exact_one_only_itself(wanted: str, version: str, fits: bool) -> None:
+def test_a_minor_version_takes_any_patch_and_an_exact_one_only_itself(
+    wanted: str, version: str, fits: bool
+) -> None:
     assert matches(wanted, version) is fits
 
 
@@ -199,7 +222,7 @@ def test_versions_as_conda_writes_them_are_understood(wanted: str, expected: str
 
 
 def test_without_a_wish_the_workers_own_minor_version_is_taken() -> None:
-    assert normalise_version(None) == "%d.%d" % sys.version_info[:2]
+    assert normalise_version(None) == ".".join(map(str, sys.version_info[:2]))
 
 
 def install(folder: Path, name: str, version: str) -> Path:
@@ -250,7 +273,9 @@ def test_what_uv_has_installed_is_found(tmp_path: Path) -> None:
 def test_an_interpreter_is_listed_once(tmp_path: Path) -> None:
     program = install(tmp_path, "python3.4", "3.4.1")
     (tmp_path / "python3").symlink_to(program)
-    listed = [path for path in candidates({"PATH": str(tmp_path), "HOME": str(tmp_path)}) if path.parent == tmp_path]
+    listed = [
+        path for path in candidates({"PATH": str(tmp_path), "HOME": str(tmp_path)}) if path.parent == tmp_path
+    ]
     assert len(listed) == 1
 
 
