@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.bases.operator import partial as airflow_partial
 from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 
@@ -30,6 +31,9 @@ class StepPartial(OperatorPartial):
 
 def partial_step(cls: type[PipelineStep], **kwargs: Any) -> StepPartial:
     """Return the partial of a step class; see ``BaseOperator.partial``."""
+    # As when the step is made directly: a task id is needed only where nothing else names the step.
+    if not kwargs.get("task_id"):
+        kwargs["task_id"] = get_unique_task_id(cls.task_id_of(kwargs), kwargs.get("dag"), kwargs.get("task_group"))
     made = airflow_partial(cls, **kwargs)
     made._expand_called = True
     return StepPartial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)

@@ -114,8 +114,6 @@ class PythonScriptStep(PipelineStep):
             allow_reuse=allow_reuse,
             version=version,
             default_name=script_name,
-            # A dot would mean a task group; "train.py" is the task "train".
-            default_task_id=script_name.removesuffix(".py"),
             **kwargs,
         )
         self.script_name = script_name

@@ -84,14 +84,12 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         version: str | None = None,
         ports: Ports | None = None,
         default_name: str = "step",
-        default_task_id: str = "",
         task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         if task_id is None:
-            task_id = get_unique_task_id(
-                task_id_for(name or default_task_id or default_name), kwargs.get("dag"), kwargs.get("task_group")
-            )
+            wanted = self.task_id_of({"name": name, "default_name": default_name})
+            task_id = get_unique_task_id(wanted, kwargs.get("dag"), kwargs.get("task_group"))
             kwargs.setdefault("task_display_name", name)
         self._pending_upstream: list[PipelineStep] = []
         self._ports: Ports | None = None
@@ -109,6 +107,15 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
             self._claim_outputs()
         if self.has_dag():
             self._wire()
+
+    @classmethod
+    def task_id_of(cls, arguments: Mapping[str, Any]) -> str:
+        """Return the task id that follows from a step's other arguments: its name, else the name of its script.
+
+        A dot would mean a task group, so ``train.py`` is the task ``train``.
+        """
+        script = str(arguments.get("script_name") or arguments.get("default_name") or "step")
+        return task_id_for(arguments.get("name") or script.removesuffix(".py"))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> StepPartial:  # type: ignore[override]

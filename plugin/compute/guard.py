@@ -122,8 +122,7 @@ def become_step(
             _signal.signal(number, _signal.SIG_DFL)
         os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
     except BaseException as error:  # noqa: BLE001 - this child must never run the guard's code
-        number = getattr(error, "errno", None) or 0
-        os.write(problem_fd, marshal.dumps((number, str(error))))
+        os.write(problem_fd, marshal.dumps((getattr(error, "errno", None), str(error))))
     os._exit(127)
 
 
@@ -327,9 +326,9 @@ class Guard:
         again after each round, for processes that were forked meanwhile.
         """
         give_up_at = time.monotonic() + SWEEP_LIMIT_S
+        if not LINUX or self.status is None:  # on Linux not later: the number of an ended group may be in use again
+            signal_group(self.pid, _signal.SIGKILL)
         while self.reap() and time.monotonic() < give_up_at:
-            if self.status is None or not LINUX:  # the number of an ended group may be in use again
-                signal_group(self.pid, _signal.SIGKILL)
             for pid in descendants(os.getpid()):
                 try:
                     os.kill(pid, _signal.SIGKILL)

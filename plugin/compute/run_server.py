@@ -159,7 +159,7 @@ class RunServer:
             return False
         if frame is None:
             return False
-        return self._answer(connection, frame, _Payload(stream, frame.payload_bytes))
+        return self._answer(connection, frame, _Payload(stream, frame.payload_bytes or 0))
 
     def _answer(self, connection: socket.socket, frame: Frame, payload: _Payload) -> bool:
         request_id = frame.header.get("id")
@@ -174,18 +174,19 @@ class RunServer:
             failure = AzureMLException(f"the run service failed: {type(error).__name__}: {error}")
             return _settle(connection, request_id, payload, failure)
         with contextlib.ExitStack() as stack:
+            file, size_bytes = None, 0
             if reply.payload is not None:
-                stack.enter_context(reply.payload)
+                file, size_bytes = stack.enter_context(measured(stack.enter_context(reply.payload)))
             payload.drain()
-            _send_reply(connection, request_id, reply)
+            _send_reply(connection, request_id, reply.result, file, size_bytes)
         return True
 
     def _dispatch(self, frame: Frame, payload: _Payload) -> Reply:
         method, params = frame.header.get("method"), frame.header.get("params", {})
         if not isinstance(method, str) or not isinstance(params, dict):
             raise UserErrorException("a request has a method, a text, and params, an object")
-        has_payload = "payload_bytes" in frame.header or frame.payload_bytes > 0
-        return self._service.dispatch(method, params, cast("BinaryIO", payload) if has_payload else None)
+        stream = None if frame.payload_bytes is None else cast("BinaryIO", payload)
+        return self._service.dispatch(method, params, stream)
 
     def _end_connections(self, deadline: float) -> None:
         with self._lock:
@@ -240,14 +241,19 @@ def _send_error(connection: socket.socket, request_id: Any, error: Exception) ->
     connection.sendall(pack({"id": request_id, "error": message}, "error"))
 
 
-def _send_reply(connection: socket.socket, request_id: Any, reply: Reply) -> None:
-    stream, left = (None, 0) if reply.payload is None else measured(reply.payload)
+def _send_reply(
+    connection: socket.socket, request_id: Any, result: Any, stream: BinaryIO | None, size_bytes: int
+) -> None:
+    header = {"id": request_id, "result": result}
+    if stream is not None:
+        header["payload_bytes"] = size_bytes
     try:
-        frame = _packed(request_id, reply.result, left)
+        frame = pack(header, "result")
     except UserErrorException as error:
         _send_error(connection, request_id, error)
         return
     connection.sendall(frame)
+    left = size_bytes
     while stream is not None and left:
         chunk = stream.read(min(left, CHUNK_BYTES))
         if not chunk:
@@ -255,11 +261,6 @@ def _send_reply(connection: socket.socket, request_id: Any, reply: Reply) -> Non
             raise OSError("the file became shorter while it was being sent")
         connection.sendall(chunk)
         left -= len(chunk)
-
-
-def _packed(request_id: Any, result: Any, payload_bytes: int) -> bytes:
-    header = {"id": request_id, "result": result, "payload_bytes": payload_bytes}
-    return pack(header, "result")
 
 
 def _listening(path: Path) -> socket.socket:

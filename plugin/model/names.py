@@ -18,6 +18,7 @@ __all__ = [
     "check_parameter_name",
     "dataset_name_problem",
     "is_reserved_port_name",
+    "kind_of",
     "parameter_variable",
     "port_name_problem",
     "task_id_for",
@@ -112,6 +113,15 @@ def check_experiment_name(name: object) -> str:
             "starting with a letter or digit"
         )
     return name
+
+
+def kind_of(value: object) -> str:
+    """Return how a message calls the type of a value: ``an int``.
+
+    :param value: anything.
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeio' else 'a'} {name}"
 
 
 def parameter_variable(name: str) -> str:

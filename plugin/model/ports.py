@@ -135,12 +135,12 @@ def bind_ports(
         binder.add_output(value, f"{label}: argument outputs[{place}]")
     for place, value in enumerate(_listed(label, "arguments", arguments)):
         binder.add_argument(value, f"{label}: argument arguments[{place}]")
+    variables = _checked_params(label, params)
+    binder.parameters += [value for value in variables.values() if isinstance(value, PipelineParameter)]
     binder.settle_names()
     tokens = binder.tokens()
-    variables = _checked_params(label, params)
     parameters: dict[str, PipelineParameter] = {}
     merge_parameters(label, parameters, binder.parameters)
-    merge_parameters(label, parameters, (v for v in variables.values() if isinstance(v, PipelineParameter)))
     _refuse_variable_clash(label, [*parameters_of(tokens), *_texts(parameters)], variables)
     return Ports(
         inputs=binder.input_ports(),
@@ -159,7 +159,7 @@ def _listed(label: str, argument: str, values: Sequence[Any] | None) -> Sequence
     if values is None:
         return ()
     if not isinstance(values, list | tuple):
-        raise DefinitionError(f"{label}: argument {argument} is a {type(values).__name__}; give a list")
+        raise DefinitionError(f"{label}: argument {argument} is {kind_of(values)}; give a list")
     return values
 
 
@@ -168,7 +168,7 @@ def _checked_params(label: str, params: Mapping[str, Any] | None) -> dict[str, A
         return {}
     if not isinstance(params, Mapping):
         raise DefinitionError(
-            f"{label}: argument params is a {type(params).__name__}; give a dict of name to value"
+            f"{label}: argument params is {kind_of(params)}; give a dict of name to value"
         )
     for name, value in params.items():
         if not name or name != str(name):

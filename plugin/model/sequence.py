@@ -23,7 +23,7 @@ class StepSequence:
     def __init__(self, steps: list[Any] | tuple[Any, ...] | None = None) -> None:
         if steps is not None and not isinstance(steps, list | tuple):
             raise DefinitionError(
-                f"StepSequence: argument steps is a {type(steps).__name__}; give a list of steps"
+                f"StepSequence: argument steps is {kind_of(steps)}; give a list of steps"
             )
         for place, item in enumerate(steps or ()):
             if item is None or isinstance(item, str | dict | set):

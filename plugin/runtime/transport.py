@@ -13,6 +13,7 @@ the header says ``params_bytes`` or ``result_bytes`` in their place. An error is
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -20,7 +21,7 @@ import os
 import socket
 import struct
 import threading
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, Iterator, NamedTuple, cast
 
 from airflow_azureml.runtime.exceptions import (
     AzureMLException,
@@ -55,10 +56,14 @@ class Answer(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A header with its parameters or result in place; the payload is still on the stream."""
+    """A header with its parameters or result in place; the payload is still on the stream.
+
+    :param header: the JSON object.
+    :param payload_bytes: length of the payload, None when there is none; an empty file has length 0.
+    """
 
     header: dict[str, Any]
-    payload_bytes: int
+    payload_bytes: int | None
 
 
 def pack(header: dict[str, Any], body: str) -> bytes:
@@ -100,7 +105,8 @@ def read_frame(stream: BinaryIO, body: str) -> Frame | None:
     body_bytes = _size(header, body + "_bytes", MAX_BODY_BYTES)
     if body_bytes:
         header[body] = _parse(read_exactly(stream, body_bytes))
-    return Frame(header, _size(header, "payload_bytes", None))
+    has_payload = header.get("payload_bytes") is not None
+    return Frame(header, _size(header, "payload_bytes", None) if has_payload else None)
 
 
 def read_exactly(stream: BinaryIO, length: int) -> bytes:
@@ -132,12 +138,23 @@ def copy_exactly(source: BinaryIO, target: BinaryIO | None, length: int) -> None
         left -= len(chunk)
 
 
-def measured(payload: BinaryIO | bytes) -> tuple[BinaryIO, int]:
-    """Return a payload as a stream and the number of bytes from where it stands to its end.
+@contextlib.contextmanager
+def measured(payload: BinaryIO | bytes) -> Iterator[tuple[BinaryIO, int]]:
+    """Give a payload as a stream, and the number of bytes from where it stands to its end.
 
     :param payload: bytes or a binary stream; one that cannot seek is copied to a temporary file first.
     :raises UserErrorException: a text stream.
     """
+    stream, size_bytes = _measured(payload)
+    try:
+        yield stream, size_bytes
+    finally:
+        # What the caller gave stays the caller's.
+        if stream is not payload:
+            stream.close()
+
+
+def _measured(payload: BinaryIO | bytes) -> tuple[BinaryIO, int]:
     if isinstance(payload, (bytes, bytearray, memoryview)):
         return io.BytesIO(payload), len(payload)
     if _is_text(payload):
@@ -239,10 +256,10 @@ class _Connection:
         return frame.header, self._payload(frame, into)
 
     def _payload(self, frame: Frame, into: BinaryIO | None) -> BinaryIO | None:
-        if into is not None and "error" not in frame.header:
-            copy_exactly(self._stream, into, frame.payload_bytes)
+        if frame.payload_bytes is None:
             return None
-        if not frame.payload_bytes:
+        if into is not None:
+            copy_exactly(self._stream, into, frame.payload_bytes)
             return None
         in_memory = frame.payload_bytes <= _KEPT_IN_MEMORY_BYTES
         target: BinaryIO = io.BytesIO() if in_memory else _temporary_file()
@@ -280,13 +297,18 @@ class SocketService:
         :raises AzureMLException: what the service answered, under its class name.
         :raises RunEnvironmentException: the service is gone or answers nonsense.
         """
-        stream, payload_bytes = (None, 0) if payload is None else measured(payload)
-        request_id = next(self._ids)
-        header = {"id": request_id, "method": method, "params": params}
-        if payload is not None:
+        header: dict[str, Any] = {"id": next(self._ids), "method": method, "params": params}
+        if payload is None:
+            return self._ask(header, None, 0, into)
+        with measured(payload) as (stream, payload_bytes):
             header["payload_bytes"] = payload_bytes
+            return self._ask(header, stream, payload_bytes, into)
+
+    def _ask(
+        self, header: dict[str, Any], payload: BinaryIO | None, payload_bytes: int, into: BinaryIO | None
+    ) -> Answer:
         frame = pack(header, "params")
-        answer, file = self._exchange(request_id, frame, stream, payload_bytes, into)
+        answer, file = self._exchange(header["id"], frame, payload, payload_bytes, into)
         error = answer.get("error")
         if error is not None:
             raise rebuild(str(error.get("type")), str(error.get("message")))

@@ -7,6 +7,7 @@ one step, so that it can be found and read like any other; a run that said nothi
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import json
 import os
@@ -48,15 +49,16 @@ class LocalService:
         into: BinaryIO | None = None,
     ) -> Answer:
         """Ask and return the answer; see ``airflow_azureml.runtime.transport.SocketService.request``."""
-        stream = None if payload is None else measured(payload)[0]
-        try:
-            reply = self._service.dispatch(method, _copied(params), stream)
-        except (AzureMLException, TypeError, ValueError) as error:
-            raise rebuild(wire_name(error), str(error)) from error
+        with contextlib.ExitStack() as stack:
+            stream = None if payload is None else stack.enter_context(measured(payload))[0]
+            try:
+                reply = self._service.dispatch(method, _copied(params), stream)
+            except (AzureMLException, TypeError, ValueError) as error:
+                raise rebuild(wire_name(error), str(error)) from error
         file = reply.payload
         if file is not None and into is not None:
-            with file:
-                copy_exactly(*_source(file, into))
+            with file, measured(file) as (source, size_bytes):
+                copy_exactly(source, into, size_bytes)
             file = None
         return Answer(_copied(reply.result), file)
 
@@ -170,8 +172,3 @@ def _copied(value: Any) -> Any:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserErrorException(f"a value cannot be sent as JSON: {error}") from error
-
-
-def _source(file: BinaryIO, into: BinaryIO) -> tuple[BinaryIO, BinaryIO, int]:
-    stream, size_bytes = measured(file)
-    return stream, into, size_bytes

@@ -97,7 +97,7 @@ def online(step_state: RunState, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pl
 
 
 @pytest.fixture
-def offline(workspace: WorkspaceHandle, tmp_path: Path) -> Iterator[Place]:
+def offline(workspace: WorkspaceHandle, tmp_path: Path, working_directory: Path) -> Iterator[Place]:
     state = offline_state(workspace, tmp_path / "staging")
     with service.using(LocalService(RunService(workspace, state, is_step=False))):
         yield Place(False, workspace, state)

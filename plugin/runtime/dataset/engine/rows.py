@@ -37,7 +37,8 @@ def rows_needed(operations: list[dict[str, Any]]) -> int | None:
 
 
 def _choose(frame: Any, operation: dict[str, Any]) -> Any:
-    return frame[list(itertools.islice(choices(operation), len(frame)))]
+    chosen = itertools.islice(choices(operation), len(frame))
+    return frame[pandas().Series(list(chosen), index=frame.index, dtype="bool")]
 
 
 def _keep_columns(frame: Any, operation: dict[str, Any]) -> Any:
