@@ -34,6 +34,7 @@ with DAG("mixed", schedule=None, doc_md=__doc__):
 
     with TaskGroup("study"):
         describe = PythonScriptStep.partial(
+            task_id="describe",
             script_name="describe.py",
             source_directory="mixed_steps",
             inputs=[patients.as_named_input("patients")],

@@ -84,6 +84,7 @@ def _step_definition(step: PythonScriptStep) -> StepDefinition:
         allow_reuse=step.allow_reuse,
         version=step.version,
         run_after=tuple(sorted(step.upstream_task_ids - from_data)),
+        settings={"unrelated_files": sorted(source.unrelated)},
     ).with_ports(step.ports, lambda producer: str(producer.task_id))
 
 
@@ -97,6 +98,7 @@ def _step(definition: StepDefinition, ports: Ports) -> PipelineStep:
         arguments=[_shown(token_to_document(token)) for token in definition.arguments],
         ports=ports,
         snapshot=definition.snapshot,
+        unrelated_files=definition.settings["unrelated_files"],
         environment=_environment(definition.environment),
         compute_target=_compute(definition),
         allow_reuse=definition.allow_reuse,

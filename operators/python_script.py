@@ -13,7 +13,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
 from airflow_azureml.operators.run_values import parameter_values, step_identity, upstream_outputs
-from airflow_azureml.operators.sources import check_source, find_script, source_directory_of, stat_cache
+from airflow_azureml.operators.sources import (
+    check_source,
+    find_script,
+    other_scripts,
+    source_directory_of,
+    stat_cache,
+)
 from airflow_azureml.operators.step import PipelineStep
 from airflow_azureml.runtime.exceptions import (
     AzureMLException,
@@ -61,6 +67,7 @@ class PythonScriptStep(PipelineStep):
         ``hash_paths``).
     :param environment: the step's interpreter and packages; the same as ``runconfig.environment``.
     :param snapshot: digest of a source directory frozen in the workspace, instead of ``source_directory``.
+    :param unrelated_files: files of the snapshot that the step doesn't use, found when it was frozen.
     :param kwargs: any argument of Airflow's ``BaseOperator``.
     :raises DefinitionError: an argument is wrong; the message names step and argument.
 
@@ -101,6 +108,7 @@ class PythonScriptStep(PipelineStep):
         hash_paths: Sequence[str] | None = None,
         environment: Environment | None = None,
         snapshot: str | None = None,
+        unrelated_files: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if not script_name or not isinstance(script_name, str):
@@ -124,6 +132,7 @@ class PythonScriptStep(PipelineStep):
         self.hash_paths = hash_paths
         self.environment = environment
         self.snapshot = snapshot
+        self.unrelated_files = unrelated_files
         self._check_arguments()
 
     @cached_property
@@ -215,13 +224,15 @@ class PythonScriptStep(PipelineStep):
         from airflow_azureml.operators.services import workspace_of
 
         if self.snapshot is not None:
-            return SnapshotSource(self.snapshot, workspace_of(self))
+            return SnapshotSource(self.snapshot, workspace_of(self), frozenset(self.unrelated_files or ()))
         return DirectorySource.scan(
             workspace_of(self),
             source_directory_of(self),
             tuple(self.hash_paths or ()),
             stat_cache(),
             config.snapshot_limit_bytes(),
+            script=self.script(),
+            other_scripts=other_scripts(self),
         )
 
     def _request(self, context: Context) -> StepRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_azureml import config
 from airflow_azureml.runtime.exceptions import DefinitionError, SnapshotException
@@ -12,6 +12,8 @@ from airflow_azureml.workspace.snapshots import SourceTree, scan_source
 from airflow_azureml.workspace.stat_cache import StatCache
 
 if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
     from airflow_azureml.operators.python_script import PythonScriptStep
 
 REMEMBER_S = 2.0
@@ -23,14 +25,15 @@ def source_directory_of(step: PythonScriptStep) -> Path:
 
     v1 took the current directory when none was named; a DAG file has no meaningful one, its folder takes that place.
     """
-    base = _definition_folder(step)
-    given = step.source_directory or getattr(step.dag, "default_source_directory", None)
+    return folder_named(step.dag, step.source_directory)
+
+
+def folder_named(dag: DAG, source_directory: str | None) -> Path:
+    """Return the absolute folder that a step's ``source_directory`` means in a DAG."""
+    file = Path(dag.fileloc) if dag.fileloc else None
+    base = file.resolve().parent if file is not None and file.is_file() else Path.cwd()
+    given = source_directory or getattr(dag, "default_source_directory", None)
     return (base / given).resolve() if given else base
-
-
-def _definition_folder(step: PythonScriptStep) -> Path:
-    file = Path(step.dag.fileloc) if step.has_dag() and step.dag.fileloc else None
-    return file.resolve().parent if file is not None and file.is_file() else Path.cwd()
 
 
 def find_script(step: PythonScriptStep, directory: Path) -> str:
@@ -54,6 +57,22 @@ def find_script(step: PythonScriptStep, directory: Path) -> str:
             "correct script_name or source_directory"
         )
     return script.as_posix()
+
+
+def other_scripts(step: PythonScriptStep) -> list[str]:
+    """Return the scripts of the other steps of the DAG that share the step's source directory, POSIX."""
+    directory = source_directory_of(step)
+    found = []
+    for task in step.dag.tasks:
+        name = getattr(task, "script_name", None) or getattr(task, "partial_kwargs", {}).get("script_name")
+        if isinstance(name, str) and task.task_id != step.task_id and _shares(task, directory, step):
+            found.append(PurePosixPath(name).as_posix())
+    return found
+
+
+def _shares(task: Any, directory: Path, step: PythonScriptStep) -> bool:
+    given = getattr(task, "source_directory", None) or getattr(task, "partial_kwargs", {}).get("source_directory")
+    return folder_named(step.dag, given) == directory
 
 
 def check_source(step: PythonScriptStep, directory: Path) -> None:

@@ -12,7 +12,7 @@ from airflow_azureml.compute.cancel import canceled
 from airflow_azureml.compute.commit import Commit
 from airflow_azureml.compute.inputs import ResolvedInput
 from airflow_azureml.compute.local import LocalRun
-from airflow_azureml.compute.outputs import StoredOutput, stored_manifest
+from airflow_azureml.compute.outputs import StoredOutput, load_manifest, save_manifest, stored_manifest
 from airflow_azureml.compute.records import (
     close_lost_tries,
     finish,
@@ -20,7 +20,6 @@ from airflow_azureml.compute.records import (
     new_step_record,
 )
 from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest
-from airflow_azureml.compute.source import SnapshotSource
 from airflow_azureml.compute.step_inputs import resolve_inputs
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.port_types import OutputPort
@@ -32,6 +31,7 @@ from airflow_azureml.reuse.entries import EntryStore, family_of
 from airflow_azureml.reuse.gate import Decision, Gate
 from airflow_azureml.reuse.reasons import ReasonCode
 from airflow_azureml.runtime.exceptions import StepCanceled, StoreError
+from airflow_azureml.workspace.manifest import TreeManifest
 
 STEP_VERSION = 1
 """Raised when the same definition of a script step would do something else than before."""
@@ -120,10 +120,15 @@ class StepExecution:
         try:
             if not decision.is_hit:
                 commit.remember(self._entries, action.key, decision.replaces)
+            save_manifest(self._workspace, self._code.digest, self._code)
             self._entries.save_action(action, self._family, self._request.identity.run_id)
         except (StoreError, OSError) as error:
             # The step's results stand; only the next run can't find them.
             self._log.warning("reuse: this result could not be remembered (%s)", error)
+
+    @cached_property
+    def _code(self) -> TreeManifest:
+        return self._request.source.code()
 
     @cached_property
     def _entries(self) -> EntryStore:
@@ -142,7 +147,7 @@ class StepExecution:
             step_type=request.identity.step_type,
             step_version=STEP_VERSION,
             script=request.script,
-            snapshot=request.source.digest,
+            code=self._code.digest,
             arguments=[token_to_document(token) for token in ports.arguments],
             parameters={
                 **request.parameters,
@@ -178,11 +183,9 @@ class StepExecution:
         )
         return problem
 
-    def _files_of(self, snapshot: str) -> Mapping[str, str]:
-        source = self._request.source
-        if snapshot != source.digest:
-            source = SnapshotSource(snapshot, self._workspace)
-        return source.files()
+    def _files_of(self, code: str) -> Mapping[str, str]:
+        manifest = self._code if code == self._code.digest else load_manifest(self._workspace, code)
+        return {item.path: item.sha256 for item in manifest.files}
 
     def _refuse_canceled_run(self) -> None:
         cancel = canceled(self._workspace, self._request.identity.pipeline_run_id)

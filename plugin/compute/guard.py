@@ -326,7 +326,8 @@ class Guard:
         again after each round, for processes that were forked meanwhile.
         """
         give_up_at = time.monotonic() + SWEEP_LIMIT_S
-        if not LINUX or self.status is None:  # on Linux not later: the number of an ended group may be in use again
+        # Only while the step lives: afterwards its group's number may be in use again. Elsewhere there is no other way.
+        if self.status is None or not LINUX:
             signal_group(self.pid, _signal.SIGKILL)
         while self.reap() and time.monotonic() < give_up_at:
             for pid in descendants(os.getpid()):

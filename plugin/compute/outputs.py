@@ -117,7 +117,7 @@ class OutputStaging:
             manifest = self._manifests[place.key]
             output = stored_output(place, manifest)
             own, _ = split_manifest(manifest, place.inside)
-            _save_manifest(self._workspace, output.digest, own)
+            save_manifest(self._workspace, output.digest, own)
             collected.append(output)
         return collected
 
@@ -302,7 +302,8 @@ def _continues(item: FileDigest, inside: str) -> bool:
     return item.path.startswith(inside) and item.path != inside and not item.path.startswith(f"{inside}/")
 
 
-def _save_manifest(workspace: WorkspaceHandle, digest: str, own: TreeManifest) -> None:
+def save_manifest(workspace: WorkspaceHandle, digest: str, own: TreeManifest) -> None:
+    """Keep a file list under a digest, so that differences can be named down to files."""
     # Content-addressed: whoever wrote it first wrote the same.
     if not workspace.store.exists(_manifest_key(digest)):
         workspace.store.put(_manifest_key(digest), canonical_json(own.to_document()))

@@ -42,6 +42,7 @@ MAX_CONNECTIONS = 256
 _LONGEST_PATH_BYTES = 100
 _SOCKET_NAME = "run.sock"
 _STOP_PATIENCE_S = 10.0
+_LONGEST_MESSAGE = 50_000
 
 
 class Dispatcher(Protocol):
@@ -162,7 +163,8 @@ class RunServer:
         return self._answer(connection, frame, _Payload(stream, frame.payload_bytes or 0))
 
     def _answer(self, connection: socket.socket, frame: Frame, payload: _Payload) -> bool:
-        request_id = frame.header.get("id")
+        given_id = frame.header.get("id")
+        request_id = given_id if isinstance(given_id, int) else None
         try:
             reply = self._dispatch(frame, payload)
         except (AzureMLException, TypeError, ValueError) as error:
@@ -237,7 +239,7 @@ def _settle(connection: socket.socket, request_id: Any, payload: _Payload, error
 
 
 def _send_error(connection: socket.socket, request_id: Any, error: Exception) -> None:
-    message = {"type": wire_name(error), "message": str(error)[:100_000]}
+    message = {"type": wire_name(error), "message": str(error)[:_LONGEST_MESSAGE]}
     connection.sendall(pack({"id": request_id, "error": message}, "error"))
 
 

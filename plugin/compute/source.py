@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_azureml.reuse.code_scope import unrelated_scripts
 from airflow_azureml.workspace.git import git_properties
+from airflow_azureml.workspace.manifest import TreeManifest
 from airflow_azureml.workspace.sources import SourceTree, scan_source
 
 if TYPE_CHECKING:
@@ -26,8 +28,12 @@ class StepSource(Protocol):
     def label(self) -> str:
         """What messages put before file names; empty for nothing."""
 
-    def files(self) -> Mapping[str, str]:
-        """Return ``path -> sha256``."""
+    @property
+    def unrelated(self) -> frozenset[str]:
+        """Files that the step certainly doesn't use: scripts of other steps."""
+
+    def code(self) -> TreeManifest:
+        """Return the files that the step's result depends on."""
 
     def git(self) -> dict[str, str]:
         """Return what git says of the code (v1's property names)."""
@@ -42,10 +48,12 @@ class DirectorySource:
 
     :param tree: the scanned directory.
     :param workspace: where it is uploaded to when it is first run.
+    :param unrelated: files that the step certainly doesn't use.
     """
 
     tree: SourceTree
     workspace: WorkspaceHandle
+    unrelated: frozenset[str] = frozenset()
 
     @classmethod
     def scan(
@@ -55,12 +63,21 @@ class DirectorySource:
         hash_paths: tuple[str, ...],
         cache: StatCache,
         limit_bytes: int,
+        *,
+        script: str,
+        other_scripts: Iterable[str] = (),
     ) -> DirectorySource:
         """Hash a directory.
 
+        :param script: the step's own script.
+        :param other_scripts: scripts of other steps that share the directory.
         :raises SnapshotException: it is too large, or has something that cannot be kept.
         """
-        return cls(scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=limit_bytes), workspace)
+        tree = scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=limit_bytes)
+        unrelated = unrelated_scripts(
+            script, other_scripts, (item.path for item in tree.manifest.files), lambda path: tree.locate(path).read_bytes()
+        )
+        return cls(tree, workspace, unrelated)
 
     @property
     def digest(self) -> str:
@@ -72,9 +89,9 @@ class DirectorySource:
         """The directory's own name."""
         return self.tree.root.name
 
-    def files(self) -> Mapping[str, str]:
-        """Return ``path -> sha256``."""
-        return {item.path: item.sha256 for item in self.tree.files()}
+    def code(self) -> TreeManifest:
+        """Return the files that the step's result depends on, those of ``hash_paths`` included."""
+        return _without(self.unrelated, self.tree.manifest, self.tree.watched)
 
     def git(self) -> dict[str, str]:
         """Return what git says of the directory."""
@@ -91,19 +108,22 @@ class SnapshotSource:
 
     :param digest: the snapshot.
     :param workspace: where it is.
+    :param unrelated: files that the step certainly doesn't use.
     """
 
     digest: str
     workspace: WorkspaceHandle
+    unrelated: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
         """Nothing: the directory's name isn't part of a snapshot."""
         return ""
 
-    def files(self) -> Mapping[str, str]:
-        """Return ``path -> sha256``."""
-        return {item.path: item.sha256 for item in self.workspace.snapshots.manifest(self.digest).files}
+    def code(self) -> TreeManifest:
+        """Return the files that the step's result depends on."""
+        snapshot = self.workspace.snapshots.snapshot(self.digest)
+        return _without(self.unrelated, snapshot.manifest, snapshot.watched)
 
     def git(self) -> dict[str, str]:
         """Return nothing: the snapshot may have come from anywhere."""
@@ -111,3 +131,14 @@ class SnapshotSource:
 
     def upload(self) -> None:
         """Do nothing: it is there."""
+
+
+def _without(unrelated: frozenset[str], manifest: TreeManifest, watched: TreeManifest | None) -> TreeManifest:
+    """Return the manifest of the code that counts.
+
+    Files of ``hash_paths`` may repeat files of the directory (also ones the ignore file leaves out) and count whatever else.
+    """
+    counting = {item.path: item for item in manifest.files if item.path not in unrelated}
+    if watched is not None:
+        counting.update({f"hash_paths:{item.path}": item._replace(path=f"hash_paths:{item.path}") for item in watched.files})
+    return TreeManifest(counting.values())

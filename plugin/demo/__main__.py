@@ -66,7 +66,7 @@ def demonstrate(home: AirflowHome, console: Console, *, serve: bool) -> int:
     with AirflowServer(home) as server:
         rest = AirflowRest(home, server.check)
         try:
-            rest.wait_for_health(_START_LIMIT_S)
+            rest.wait_for_health(_START_LIMIT_S, lambda service: clock.tell(f"  {service}: healthy"))
             clock.tell(f"Airflow serves at {home.url}")
             rest.log_in()
             rest.wait_for_dag(DAG_ID, _PARSE_LIMIT_S)

@@ -36,7 +36,6 @@ def run_report(title: str, run_url: str, workspace: str, steps: Sequence[Record]
     table.add_column("duration", justify="right")
     table.add_column("reused, or why it ran", overflow="fold")
     table.add_column("metrics", overflow="fold")
-    table.add_column("outputs", overflow="fold")
     for step in steps:
         status = str(step["status"])
         table.add_row(
@@ -45,13 +44,13 @@ def run_report(title: str, run_url: str, workspace: str, steps: Sequence[Record]
             duration(step.get("duration_s")),
             reason(step),
             metrics(step.get("metrics") or ()),
-            outputs(step.get("outputs") or ()),
             end_section=True,
         )
     return Group(
         table,
-        Text(f"outputs are in {workspace}/datastores", overflow="fold"),
-        Text(f"the run is at {run_url}", overflow="fold"),
+        Text("outputs:"),
+        outputs(workspace, steps),
+        Text(f"this run in the UI: {run_url}", overflow="fold"),
     )
 
 
@@ -85,7 +84,15 @@ def _value(metric: Record) -> str:
     return str(value) if metric["kind"] == "scalar" else f"({metric['kind']})"
 
 
-def outputs(found: Any) -> str:
-    """Return where outputs lie, one to a line: name, datastore and path."""
-    documents = found.values() if isinstance(found, Mapping) else found
-    return "\n".join(f"{output['name']}: {output['datastore']}/{output['path']}" for output in documents)
+def outputs(workspace: str, steps: Iterable[Record]) -> Table:
+    """Return where the outputs of steps lie, as paths that can be opened."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for step in steps:
+        found = step.get("outputs") or ()
+        for output in found.values() if isinstance(found, Mapping) else found:
+            grid.add_row(
+                f"  {output['name']}", f"{workspace}/datastores/{output['datastore']}/{output['path']}"
+            )
+    return grid

@@ -42,9 +42,17 @@ class AirflowRest:
         """Give the connections back."""
         self._client.close()
 
-    def wait_for_health(self, limit_s: float) -> None:
-        """Return when every service of Airflow says that it is healthy."""
-        self._wait("Airflow's services to become healthy", limit_s, self._healthy)
+    def wait_for_health(self, limit_s: float, on_change: Callable[[str], None]) -> None:
+        """Return when every service of Airflow says that it is healthy, telling the name of each that becomes so."""
+        told: set[str] = set()
+
+        def healthy() -> bool:
+            for service in self._healthy_services() - told:
+                told.add(service)
+                on_change(service)
+            return len(told) == len(_SERVICES)
+
+        self._wait("Airflow's services to become healthy", limit_s, healthy)
 
     def log_in(self) -> None:
         """Get a token with the password that Airflow made up."""
@@ -101,12 +109,12 @@ class AirflowRest:
         answer.raise_for_status()
         return answer.json()
 
-    def _healthy(self) -> bool:
+    def _healthy_services(self) -> set[str]:
         try:
             health = self._get("/api/v2/monitor/health")
         except httpx.HTTPError:
-            return False
-        return all(health[service]["status"] == "healthy" for service in _SERVICES)
+            return set()
+        return {service for service in _SERVICES if health[service]["status"] == "healthy"}
 
     def _has_dag(self, dag_id: str) -> bool:
         answer = self._client.get(f"/api/v2/dags/{dag_id}")

@@ -58,7 +58,7 @@ def refuse_unbound(value: object, where: str) -> None:
     """
     if is_dataset(value):
         raise DefinitionError(
-            f"{where} is {kind_of(value)}; give it a name for the script: "
+            f"{where} is {names.kind_of(value)}; give it a name for the script: "
             f'dataset.as_named_input("{_example_name(value.kind)}")'
         )
     if isinstance(value, DataPath):
@@ -206,7 +206,7 @@ def _dataset_source(
             reference["version"] = int(dataset[2])
         return DatasetSource(None, reference)
     raise DefinitionError(
-        f"{where} reads {kind_of(dataset)}; give a dataset, an output or a dataset parameter"
+        f"{where} reads {names.kind_of(dataset)}; give a dataset, an output or a dataset parameter"
     )
 
 
@@ -225,7 +225,7 @@ def _is_generated(name: str, source: DatasetSource | ParameterSource) -> bool:
 
 
 def _refusal(value: object, where: str) -> str:
-    found = f"{kind_of(value)}" if not isinstance(value, str) else f"the text {value!r}"
+    found = names.kind_of(value) if not isinstance(value, str) else f"the text {value!r}"
     advice = "give a PipelineData, an OutputFileDatasetConfig, a named dataset or a DataReference"
     if isinstance(value, PipelineParameter):
         found = f"PipelineParameter {value.name!r}"

@@ -90,7 +90,7 @@ def _output_dataset(config: OutputDatasetConfig) -> OutputPort:
 
 
 def _refusal(value: object, where: str) -> str:
-    found = f"the text {value!r}" if isinstance(value, str) else f"{kind_of(value)}"
+    found = f"the text {value!r}" if isinstance(value, str) else names.kind_of(value)
     advice = "give a PipelineData or an OutputFileDatasetConfig"
     if is_dataset(value) or is_consumption(value) or isinstance(value, InputPortBinding | DataReference):
         advice = f"that is something to read; put it into inputs, and {advice} here"

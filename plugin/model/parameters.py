@@ -157,7 +157,7 @@ def _type_of(name: str, default: object) -> ParameterType:
     if _definition_of(default) is not None:
         return ParameterType.DATASET
     raise DefinitionError(
-        f"PipelineParameter {name!r}: argument default_value is {kind_of(default)}; "
+        f"PipelineParameter {name!r}: argument default_value is {names.kind_of(default)}; "
         "use an int, float, str, bool, None, a DataPath or a dataset"
     )
 

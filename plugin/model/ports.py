@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_azureml.model.binder import Binder
 from airflow_azureml.model.identity import OutputIdentity
-from airflow_azureml.model.names import parameter_variable
+from airflow_azureml.model.names import kind_of, parameter_variable
 from airflow_azureml.model.parameters import ParameterType, PipelineParameter, merge_parameters
 from airflow_azureml.model.port_types import (
     DatasetSource,
@@ -167,9 +167,7 @@ def _checked_params(label: str, params: Mapping[str, Any] | None) -> dict[str, A
     if params is None:
         return {}
     if not isinstance(params, Mapping):
-        raise DefinitionError(
-            f"{label}: argument params is {kind_of(params)}; give a dict of name to value"
-        )
+        raise DefinitionError(f"{label}: argument params is {kind_of(params)}; give a dict of name to value")
     for name, value in params.items():
         if not name or name != str(name):
             raise DefinitionError(f"{label}: argument params has the key {name!r}; use text")

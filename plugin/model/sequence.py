@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from airflow_azureml.model.names import kind_of
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 __all__ = ["StepSequence"]
@@ -22,9 +23,7 @@ class StepSequence:
 
     def __init__(self, steps: list[Any] | tuple[Any, ...] | None = None) -> None:
         if steps is not None and not isinstance(steps, list | tuple):
-            raise DefinitionError(
-                f"StepSequence: argument steps is {kind_of(steps)}; give a list of steps"
-            )
+            raise DefinitionError(f"StepSequence: argument steps is {kind_of(steps)}; give a list of steps")
         for place, item in enumerate(steps or ()):
             if item is None or isinstance(item, str | dict | set):
                 raise DefinitionError(

@@ -76,6 +76,9 @@ class Concatenation:
 Token: TypeAlias = Text | InputToken | OutputToken | ParameterToken | Opaque | Concatenation
 Part: TypeAlias = Text | InputToken | OutputToken | ParameterToken
 
+_FIRST_LETTERS = "$D"
+"""What placeholders begin with: ``$AZUREML_…``, ``$AML_…``, ``Dataset…``."""
+
 _UNRESOLVED = re.compile(r"\$AZUREML_DATAREFERENCE_\w+|DatasetConsumptionConfig:\w+|DatasetOutputConfig:\w+")
 _PARAMETER_BY_NAME = re.compile(re.escape(PARAMETER_PLACEHOLDER) + r"(\w+)")
 _WHOLE_PARAMETER = "parameter:"
@@ -110,15 +113,21 @@ def tokenise_text(text: str, placeholders: Mapping[str, Part], where: str) -> Te
     return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
 
-def _split(text: str, placeholders: Mapping[str, Part]) -> Iterable[tuple[str, Part | None]]:
-    if not placeholders:
-        return [(text, None)] if text else []
+def _split(text: str, placeholders: Mapping[str, Part]) -> list[tuple[str, Part | None]]:
+    """Cut text at the placeholders in it."""
+    # By hand: compiling a pattern of its own for every step costs more than all else in declaring it.
     longest_first = sorted(placeholders, key=lambda word: (-len(word), word))
-    pieces = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
-    # re.split puts what matched the group at the odd places.
-    return [
-        (piece, placeholders[piece] if place % 2 else None) for place, piece in enumerate(pieces) if piece
-    ]
+    pieces: list[tuple[str, Part | None]] = []
+    start = 0
+    for place, letter in enumerate(text):
+        if place < start or letter not in _FIRST_LETTERS:
+            continue
+        word = next((word for word in longest_first if text.startswith(word, place)), None)
+        if word is not None:
+            pieces += [(text[start:place], None), (word, placeholders[word])]
+            start = place + len(word)
+    pieces.append((text[start:], None))
+    return [(piece, part) for piece, part in pieces if piece]
 
 
 def _parameters_in(text: str) -> list[Part]:

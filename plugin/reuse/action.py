@@ -94,7 +94,7 @@ def build_action(
     step_type: str,
     step_version: int,
     script: str,
-    snapshot: str,
+    code: str,
     arguments: Sequence[Any],
     parameters: Mapping[str, Any],
     outputs: Iterable[Mapping[str, Any]],
@@ -109,7 +109,7 @@ def build_action(
     :param step_type: class name of the step, such as ``PythonScriptStep``.
     :param step_version: version of that step type's behaviour; raised when the same definition would do something else.
     :param script: script path inside the source directory, POSIX.
-    :param snapshot: hex digest of the source directory's content.
+    :param code: hex digest of the source files that the result depends on.
     :param arguments: the argument vector as token documents, with placeholders where data or parameters are bound.
     :param parameters: parameter name to the value of this run.
     :param outputs: per output ``name``, ``kind``, ``datastore`` and what else shapes it.
@@ -126,7 +126,7 @@ def build_action(
         "schema": ACTION_SCHEMA,
         "step": {"type": step_type, "version": step_version},
         "script": script,
-        "snapshot": snapshot,
+        "code": code,
         "arguments": [_renamed(item, known_as) for item in arguments],
         "parameters": {name: typed(value) for name, value in sorted(parameters.items())},
         "outputs": sorted((_named(item, known_as) for item in outputs), key=lambda item: str(item["name"])),

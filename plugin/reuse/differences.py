@@ -14,7 +14,7 @@ MAX_NAMED = 5
 """How many changed files a sentence names before it counts the rest."""
 
 FilesOf = Callable[[str], Mapping[str, str]]
-"""From a snapshot digest to ``path -> sha256`` of its files."""
+"""From a digest of code to ``path -> sha256`` of its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def differences(
 
     :param earlier: the action under which the step last ran.
     :param action: the action of this run.
-    :param files_of: reads the file list of a snapshot digest.
+    :param files_of: reads the file list behind a digest of code.
     :param source_label: folder name put before the names of changed source files.
     :return: all differences, the most telling first; empty when the two are the same.
     """
@@ -71,9 +71,9 @@ def _code(
 ) -> Iterable[Difference]:
     if before["script"] != after["script"]:
         yield Difference(ReasonCode.CODE, "another script is run", before["script"], after["script"])
-    if before["snapshot"] == after["snapshot"]:
+    if before["code"] == after["code"]:
         return
-    files = compare_files(files_of(before["snapshot"]), files_of(after["snapshot"]))
+    files = compare_files(files_of(before["code"]), files_of(after["code"]))
     labelled = {kind: [f"{label}/{name}" if label else name for name in names] for kind, names in files.items()}
     yield Difference(ReasonCode.CODE, _files_sentence(labelled, "the source directory changed"), files=labelled)
 

@@ -61,7 +61,7 @@ class Gate:
 
     :param entries: the remembered results.
     :param check_output: looks at a stored output before it is reused.
-    :param files_of: reads the file list of a snapshot, for explanations.
+    :param files_of: reads the file list behind a digest of code, for explanations.
     """
 
     def __init__(self, entries: EntryStore, *, check_output: OutputCheck, files_of: FilesOf) -> None:
@@ -130,7 +130,8 @@ class Gate:
             return Decision(ReasonCode.NEW, "ran for the first time", action.key)
         try:
             found = differences(earlier, action, files_of=self._files_of, source_label=label)
-        except AzureMLException as error:
+        except (AzureMLException, LookupError, TypeError, ValueError) as error:
+            # What another version wrote, or what somebody removed by hand, costs the explanation and nothing else.
             message = f"ran again; why cannot be told because what run {earlier.run_id} used is gone ({error})"
             return Decision(ReasonCode.NEW, message, action.key)
         if not found:

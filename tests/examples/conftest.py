@@ -84,7 +84,7 @@ def home(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowHo
 def rest(home: AirflowHome) -> Iterator[AirflowRest]:
     """Airflow on PostgreSQL with the LocalExecutor, logged in."""
     with AirflowServer(home) as server, contextlib.closing(AirflowRest(home, server.check)) as rest:
-        rest.wait_for_health(STARTS_WITHIN_S)
+        rest.wait_for_health(STARTS_WITHIN_S, print)
         rest.log_in()
         rest.wait_for_dag("diabetes", STARTS_WITHIN_S)
         yield rest

@@ -14,7 +14,10 @@ JSON = st.recursive(
 
 
 def test_keys_are_sorted_and_nothing_is_spaced_or_escaped():
-    assert canonical_json({"b": [1, 2.5, None, True], "a": "é/\u2028"}) == '{"a":"é/\u2028","b":[1,2.5,null,true]}'.encode()
+    assert (
+        canonical_json({"b": [1, 2.5, None, True], "a": "é/\u2028"})
+        == '{"a":"é/\u2028","b":[1,2.5,null,true]}'.encode()
+    )
 
 
 def test_the_digest_of_a_known_value_stays_what_it_is():

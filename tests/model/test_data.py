@@ -78,7 +78,10 @@ class TestPipelineData:
             ({"name": "a-b"}, "PipelineData: argument name is 'a-b', which is no valid name"),
             ({"name": "HOME"}, "PipelineData: argument name is 'HOME', which is reserved"),
             ({"name": "a", "output_name": "x y"}, "PipelineData 'a': argument output_name is 'x y'"),
-            ({"name": "a", "output_mode": "download"}, "argument output_mode is 'download'; use one of 'mount', 'upload'"),
+            (
+                {"name": "a", "output_mode": "download"},
+                "argument output_mode is 'download'; use one of 'mount', 'upload'",
+            ),
             ({"name": "a", "datastore": 5}, "argument datastore is 5; give a Datastore"),
             ({"name": "a", "training_output": object()}, "argument training_output"),
         ],
@@ -89,13 +92,21 @@ class TestPipelineData:
 
     def test_consumption_bindings_keep_the_origin_and_mount_by_default(self):
         data = PipelineData("a", output_name="out")
-        assert [(b.name, b.bind_mode, b.bind_object) for b in (data.as_mount(), data.as_input("x"), data.as_mount("y"))] == [
+        assert [
+            (b.name, b.bind_mode, b.bind_object)
+            for b in (data.as_mount(), data.as_input("x"), data.as_mount("y"))
+        ] == [
             ("out", "mount", data),
             ("x", "mount", data),
             ("y", "mount", data),
         ]
         down = data.as_download("z", "/tmp/z", overwrite=True)
-        assert (down.name, down.bind_mode, down.path_on_compute, down.overwrite) == ("z", "download", "/tmp/z", True)
+        assert (down.name, down.bind_mode, down.path_on_compute, down.overwrite) == (
+            "z",
+            "download",
+            "/tmp/z",
+            True,
+        )
         assert down.arg_val == "$AZUREML_DATAREFERENCE_z"
         assert data.create_input_binding(mode="direct").bind_mode == "direct"
 
@@ -115,7 +126,10 @@ class TestInputPortBinding:
         [
             ({"name": "a"}, "argument bind_object is None"),
             ({"name": "a b", "bind_object": PipelineData("x")}, "argument name is 'a b'"),
-            ({"name": "a", "bind_object": PipelineData("x"), "bind_mode": "upload"}, "bind_mode is 'upload'; use one of"),
+            (
+                {"name": "a", "bind_object": PipelineData("x"), "bind_mode": "upload"},
+                "bind_mode is 'upload'; use one of",
+            ),
             ({"name": "a", "bind_object": PipelineData("x"), "is_resource": True}, "is_resource"),
         ],
     )
@@ -192,12 +206,14 @@ class TestOutputIdentity:
     def test_an_equal_producer_is_the_same_one(self):
         identity = OutputIdentity("a", "PipelineData")
         identity.claim(("dag", "task"), "Step 'one'")
-        identity.claim(tuple(["dag", "task"]), "Step 'one'")
+        identity.claim(tuple("dag task".split()), "Step 'one'")
 
     def test_a_second_producer_is_refused_naming_both_and_the_way_out(self):
         identity = OutputIdentity("a", "PipelineData")
         identity.claim("x", "Step 'one'")
-        with pytest.raises(DefinitionError, match=r"^Step 'two': .*PipelineData 'a', which Step 'one' writes.*as_input"):
+        with pytest.raises(
+            DefinitionError, match=r"^Step 'two': .*PipelineData 'a', which Step 'one' writes.*as_input"
+        ):
             identity.claim("y", "Step 'two'")
 
     def test_consumers_are_noted_once_in_order(self):

@@ -159,10 +159,13 @@ class TestDatasets:
         assert ports.parameters == {"source": parameter}
 
     @pytest.mark.parametrize(
-        ("dataset", "name"), [(TABLE, "TabularDataset"), (FILES, "FileDataset"), (FileDataset(FILES.definition), "FileDataset")]
+        ("dataset", "name"),
+        [(TABLE, "TabularDataset"), (FILES, "FileDataset"), (FileDataset(FILES.definition), "FileDataset")],
     )
     def test_a_raw_dataset_is_refused_with_how_to_name_it(self, dataset, name):
-        assert refusal(dataset).startswith(f"argument inputs[0] is a {name}; give it a name for the script: dataset.as_named_input(")
+        assert refusal(dataset).startswith(
+            f"argument inputs[0] is a {name}; give it a name for the script: dataset.as_named_input("
+        )
 
     def test_the_message_for_a_raw_table_is_the_documented_one(self):
         assert refusal(TABLE) == (
@@ -196,7 +199,12 @@ class TestPathsInDatastores:
         assert ports.parameters == {"where": parameter}
 
     @pytest.mark.parametrize(
-        "pair", [(DataPath("lake", "a"),), (DataPath("lake", "a"), "mount"), (PipelineParameter("p", 1), DataPathComputeBinding())]
+        "pair",
+        [
+            (DataPath("lake", "a"),),
+            (DataPath("lake", "a"), "mount"),
+            (PipelineParameter("p", 1), DataPathComputeBinding()),
+        ],
     )
     def test_other_tuples_are_refused_with_the_form_of_the_pair(self, pair):
         assert "DataPathComputeBinding)" in refusal(pair)
@@ -212,7 +220,7 @@ class TestRefusals:
         ("value", "found"),
         [
             ("data", "the text 'data'"),
-            (5, "a int"),
+            (5, "an int"),
             (None, "a NoneType"),
             ([PipelineData("a")], "a list"),
             (PipelineParameter("alpha", 1), "PipelineParameter 'alpha'"),
@@ -223,7 +231,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("inputs", ["data", PipelineData("a"), {"a": PipelineData("a")}, 5])
     def test_inputs_are_a_list(self, inputs):
-        with pytest.raises(DefinitionError, match=r"argument inputs is a \w+; give a list"):
+        with pytest.raises(DefinitionError, match=r"argument inputs is an? \w+; give a list"):
             bind_ports("PythonScriptStep", "train", inputs=inputs)
 
     def test_two_inputs_of_one_name_are_refused(self):

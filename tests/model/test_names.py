@@ -51,7 +51,8 @@ def test_a_parameter_has_a_name_of_one_line(name):
 
 
 @pytest.mark.parametrize(
-    ("step", "task"), [("train.py", "train_py"), ("sub/train model", "sub_train_model"), ("ok-1", "ok-1"), ("", "step")]
+    ("step", "task"),
+    [("train.py", "train_py"), ("sub/train model", "sub_train_model"), ("ok-1", "ok-1"), ("", "step")],
 )
 def test_a_task_id_keeps_what_airflow_allows_and_no_dots(step, task):
     assert names.task_id_for(step) == task

@@ -124,7 +124,9 @@ class TestReading:
             set_column_types={"a": DataType.to_long()},
         )
         assert isinstance(table, OutputTabularDatasetConfig)
-        definition = check_definition(definition_at(table.read, {"datastore": "lake", "path": "dataset/r/out"}))
+        definition = check_definition(
+            definition_at(table.read, {"datastore": "lake", "path": "dataset/r/out"})
+        )
         source = definition["source"]
         assert source["paths"] == [{"datastore": "lake", "path": "dataset/r/out/*/data.csv"}]
         assert (source["format"], source["separator"], source["include_path"]) == ("delimited", ";", True)
@@ -134,14 +136,18 @@ class TestReading:
         assert definition_at(table.read, {"local": "/x/out"})["source"]["paths"] == [{"local": "/x/out"}]
 
     def test_columns_are_chosen_in_the_words_of_datasets(self):
-        table = OutputFileDatasetConfig("out").read_delimited_files().keep_columns(["a", "b"]).drop_columns("b")
+        table = (
+            OutputFileDatasetConfig("out").read_delimited_files().keep_columns(["a", "b"]).drop_columns("b")
+        )
         assert check_definition(definition_at(table.read, {"local": "/x"}))["operations"] == [
             {"op": "keep_columns", "columns": ["a", "b"]},
             {"op": "drop_columns", "columns": ["b"]},
         ]
 
     def test_a_split_without_seed_is_the_same_at_every_parse(self):
-        first, second = (OutputFileDatasetConfig(n).read_delimited_files().random_split(0.3) for n in ("a", "b"))
+        first, second = (
+            OutputFileDatasetConfig(n).read_delimited_files().random_split(0.3) for n in ("a", "b")
+        )
         assert [part.read for part in first] == [part.read for part in second]
         assert first[0].read != first[1].read
 

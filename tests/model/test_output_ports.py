@@ -47,8 +47,18 @@ def test_a_promoted_output_brings_its_registration():
 def test_a_dataset_output_brings_destination_mode_and_registration():
     config = OutputFileDatasetConfig("out", ("lake", "x/{run-id}"), source="here")
     port = only_output(config.as_upload(source_globs="*.csv").register_on_complete("set"))
-    assert (port.kind, port.datastore, port.path, port.source) == ("file_dataset", "lake", "x/{run-id}", "here")
-    assert (port.mode, port.source_globs, port.overwrite, port.register["name"]) == ("upload", ("*.csv",), False, "set")
+    assert (port.kind, port.datastore, port.path, port.source) == (
+        "file_dataset",
+        "lake",
+        "x/{run-id}",
+        "here",
+    )
+    assert (port.mode, port.source_globs, port.overwrite, port.register["name"]) == (
+        "upload",
+        ("*.csv",),
+        False,
+        "set",
+    )
     assert port.origin is config.origin
 
 
@@ -61,7 +71,11 @@ def test_unnamed_outputs_are_named_by_their_place_always_the_same():
     def ports():
         return bind(PipelineData("a"), OutputFileDatasetConfig(), OutputFileDatasetConfig()).outputs
 
-    assert [(p.name, p.generated_name) for p in ports()] == [("a", False), ("output_2", True), ("output_3", True)]
+    assert [(p.name, p.generated_name) for p in ports()] == [
+        ("a", False),
+        ("output_2", True),
+        ("output_3", True),
+    ]
     assert ports() == ports()
 
 
@@ -81,7 +95,8 @@ def test_in_arguments_alone_a_dataset_output_is_an_output():
 def test_in_outputs_and_arguments_it_is_one_output_and_the_arguments_add_to_it():
     config = OutputFileDatasetConfig("out", ("lake", "x"))
     port = only_output(
-        config.register_on_complete("set"), arguments=[config.as_upload(overwrite=True), config.read_parquet_files()]
+        config.register_on_complete("set"),
+        arguments=[config.as_upload(overwrite=True), config.read_parquet_files()],
     )
     assert (port.mode, port.overwrite, port.register["name"], port.path) == ("upload", True, "set", "x")
     assert port.read["kind"] == "tabular"
@@ -91,10 +106,10 @@ def test_in_outputs_and_arguments_it_is_one_output_and_the_arguments_add_to_it()
     ("value", "message"),
     [
         ("out", "is the text 'out'; give a PipelineData or an OutputFileDatasetConfig"),
-        (5, "is a int; give a PipelineData"),
+        (5, "is an int; give a PipelineData"),
         (FILES, "is a FileDataset; that is something to read; put it into inputs"),
         (FILES.as_named_input("x"), "is a DatasetConsumptionConfig; that is something to read"),
-        (PipelineData("a").as_mount(), "is a InputPortBinding; that is something to read"),
+        (PipelineData("a").as_mount(), "is an InputPortBinding; that is something to read"),
         (DataReference("lake", "r"), "is a DataReference; that is something to read"),
     ],
 )
@@ -120,7 +135,9 @@ def test_a_step_cannot_read_what_it_writes():
     with pytest.raises(DefinitionError, match=r"outputs\[0\] is PipelineData 'a', which the step reads too"):
         bind(data, inputs=[data.as_mount("x")])
     config = OutputFileDatasetConfig("b")
-    with pytest.raises(DefinitionError, match=r"arguments\[0\] reads OutputFileDatasetConfig 'b', which the step writes"):
+    with pytest.raises(
+        DefinitionError, match=r"arguments\[0\] reads OutputFileDatasetConfig 'b', which the step writes"
+    ):
         bind(config, arguments=[config.as_input("x")])
 
 
@@ -131,7 +148,9 @@ def test_an_input_called_like_an_output_is_renamed_as_in_v1():
 
 
 def test_a_rename_that_meets_another_input_is_refused():
-    with pytest.raises(DefinitionError, match="input 'a' is named like an output, and 'INPUT_a' is taken too"):
+    with pytest.raises(
+        DefinitionError, match="input 'a' is named like an output, and 'INPUT_a' is taken too"
+    ):
         bind(PipelineData("a"), inputs=[DataReference("lake", "a"), DataReference("lake", "INPUT_a")])
 
 
@@ -142,13 +161,17 @@ def test_two_producers_of_one_output_are_refused_when_the_second_claims_it():
         if producer == "one":
             port.origin.claim(producer, "PythonScriptStep 'one'")
         else:
-            with pytest.raises(DefinitionError, match="'two': .* which PythonScriptStep 'one' writes already"):
+            with pytest.raises(
+                DefinitionError, match=r"'two': .* which PythonScriptStep 'one' writes already"
+            ):
                 port.origin.claim(producer, "PythonScriptStep 'two'")
 
 
 def test_an_output_in_the_arguments_of_a_second_step_alone_is_a_second_producer():
     config = OutputFileDatasetConfig("a")
-    bind_ports("PythonScriptStep", "one", arguments=[config]).outputs[0].origin.claim(1, "PythonScriptStep 'one'")
+    bind_ports("PythonScriptStep", "one", arguments=[config]).outputs[0].origin.claim(
+        1, "PythonScriptStep 'one'"
+    )
     (port,) = bind_ports("PythonScriptStep", "two", arguments=[config]).outputs
     with pytest.raises(DefinitionError, match=r"to read it here put it, or its as_input\(...\), into inputs"):
         port.origin.claim(2, "PythonScriptStep 'two'")

@@ -36,8 +36,11 @@ def test_registration_says_whether_a_taken_name_gets_another_version():
 
 
 def test_parsed_files_are_a_table_that_is_always_direct():
-    table = PipelineData("a").as_dataset().as_named_input("t").parse_delimited_files(
-        separator="\t", file_extension=".tsv", quoted_line_breaks=True
+    table = (
+        PipelineData("a")
+        .as_dataset()
+        .as_named_input("t")
+        .parse_delimited_files(separator="\t", file_extension=".tsv", quoted_line_breaks=True)
     )
     assert (table.input_mode, table.input_name) == ("direct", "t")
     source = definition_at(table.read, {"datastore": "lake", "path": "azureml/r/a"})["source"]

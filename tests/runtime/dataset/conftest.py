@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import pandas
 import pytest
@@ -57,7 +58,7 @@ def values(rows: Rows) -> Callable[..., dict[str, list[Any]]]:
     def values(dataset: AbstractDataset, **options: bool) -> dict[str, list[Any]]:
         frame = rows(dataset, **options)
         return {
-            name: [None if missing else value for value, missing in zip(frame[name], frame[name].isna())]
+            name: [None if missing else value for value, missing in zip(frame[name], frame[name].isna())]  # noqa: B905 - Python 3.8 has no strict
             for name in frame.columns
         }
 

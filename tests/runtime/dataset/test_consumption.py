@@ -25,7 +25,12 @@ class Output:
 
 def test_a_named_input_is_used_directly():
     config = TABLE.as_named_input("raw")
-    assert (config.name, config.dataset, config.mode, config.path_on_compute) == ("raw", TABLE, "direct", None)
+    assert (config.name, config.dataset, config.mode, config.path_on_compute) == (
+        "raw",
+        TABLE,
+        "direct",
+        None,
+    )
     assert config.arg_val == "DatasetConsumptionConfig:raw"
 
 
@@ -35,12 +40,16 @@ def test_modes_make_new_objects():
     assert (mounted.mode, mounted.path_on_compute) == ("mount", "in/raw")
     assert (downloaded.mode, downloaded.path_on_compute) == ("download", None)
     assert config.mode == "direct"
-    with pytest.raises(UserErrorException, match="hdfs is not supported"):
+    with pytest.raises(UserErrorException, match=r"hdfs is not supported"):
         config.as_hdfs()
 
 
 def test_an_unnamed_input_has_the_same_name_in_every_process():
-    names = {FILES.as_mount().name, FILES.as_download("x").name, Dataset.File.from_files("/data").as_mount().name}
+    names = {
+        FILES.as_mount().name,
+        FILES.as_download("x").name,
+        Dataset.File.from_files("/data").as_mount().name,
+    }
     assert len(names) == 1
     assert re.fullmatch("input_[0-9a-f]{8}", names.pop())
     assert FILES.as_mount().name != Dataset.File.from_files("/data2").as_mount().name
@@ -55,13 +64,15 @@ def test_a_tabular_dataset_is_no_path():
         lambda: DatasetConsumptionConfig("raw", TABLE, mode="mount"),
         lambda: DatasetConsumptionConfig("raw", Parameter(TABLE)).as_mount(),
     ):
-        with pytest.raises(UserErrorException, match="input 'raw' is a tabular dataset, .*to_pandas_dataframe"):
+        with pytest.raises(
+            UserErrorException, match=r"input 'raw' is a tabular dataset, .*to_pandas_dataframe"
+        ):
             config()
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "ä", None, "a\n"])
 def test_names(name):
-    with pytest.raises(UserErrorException, match="letters, digits and underscores, no digit first"):
+    with pytest.raises(UserErrorException, match=r"letters, digits and underscores, no digit first"):
         FILES.as_named_input(name)
 
 
@@ -70,7 +81,10 @@ def test_names_of_well_known_variables_only_warn(caplog):
     assert "sets an environment variable of that name" in caplog.text
 
 
-@pytest.mark.parametrize("dataset", [FILES, Parameter(FILES), Output(), (None, "name"), (None, "name", 3), (None, "name", "latest")])
+@pytest.mark.parametrize(
+    "dataset",
+    [FILES, Parameter(FILES), Output(), (None, "name"), (None, "name", 3), (None, "name", "latest")],
+)
 def test_what_can_be_an_input(dataset):
     assert DatasetConsumptionConfig("raw", dataset, mode="mount").dataset is dataset
 
@@ -93,9 +107,9 @@ def test_what_cannot_be_an_input(dataset, message):
 
 
 def test_other_modes_are_refused():
-    with pytest.raises(UserErrorException, match="mode is one of direct, mount, download, not 'upload'"):
+    with pytest.raises(UserErrorException, match=r"mode is one of direct, mount, download, not 'upload'"):
         DatasetConsumptionConfig("raw", FILES, mode="upload")
-    with pytest.raises(UserErrorException, match="path_on_compute is text"):
+    with pytest.raises(UserErrorException, match=r"path_on_compute is text"):
         FILES.as_named_input("raw").as_mount(3)
 
 

@@ -4,10 +4,16 @@ import datetime
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_azureml.runtime.dataset import Dataset, DataType, PromoteHeadersBehavior, TabularDataset, dataset_of
+from airflow_azureml.runtime.dataset import (
+    Dataset,
+    DataType,
+    PromoteHeadersBehavior,
+    TabularDataset,
+    dataset_of,
+)
 from airflow_azureml.runtime.dataset.definition import (
     auto_input_name,
     check_definition,
@@ -20,7 +26,10 @@ from airflow_azureml.runtime.exceptions import UserErrorException
 ANY = Dataset.Tabular.from_delimited_files("/data/any.csv")
 COLUMNS = st.text(min_size=1, max_size=5)
 SCALARS = st.one_of(
-    st.integers(-(2**40), 2**40), st.booleans(), st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)
+    st.integers(-(2**40), 2**40),
+    st.booleans(),
+    st.text(max_size=5),
+    st.floats(allow_nan=False, allow_infinity=False),
 )
 OPERATIONS = st.lists(
     st.one_of(
@@ -30,8 +39,12 @@ OPERATIONS = st.lists(
         st.floats(0, 1).map(lambda share: lambda ds: ds.random_split(share, seed=3)[1]),
         st.lists(COLUMNS, min_size=1).map(lambda names: lambda ds: ds.keep_columns(names)),
         COLUMNS.map(lambda name: lambda ds: ds.drop_columns(name)),
-        COLUMNS.map(lambda name: lambda ds: ds.with_timestamp_columns(name).time_recent(datetime.timedelta(days=2))),
-        st.tuples(COLUMNS, SCALARS).map(lambda pair: lambda ds: ds.filter((ds[pair[0]] > pair[1]) | ds["x"].is_null())),
+        COLUMNS.map(
+            lambda name: lambda ds: ds.with_timestamp_columns(name).time_recent(datetime.timedelta(days=2))
+        ),
+        st.tuples(COLUMNS, SCALARS).map(
+            lambda pair: lambda ds: ds.filter((ds[pair[0]] > pair[1]) | ds["x"].is_null())
+        ),
     ),
     max_size=5,
 )
@@ -48,6 +61,7 @@ def declare():
     )
 
 
+@settings(deadline=None)
 @given(OPERATIONS)
 def test_a_definition_survives_the_way_through_json(operations):
     dataset = declare()
@@ -102,7 +116,7 @@ def test_a_definition_of_another_version_is_refused(change, message):
 def test_rows_of_the_last_while_are_pinned_to_a_time_range():
     recent = ANY.with_timestamp_columns("at").time_recent(datetime.timedelta(hours=1))
     assert has_relative_times(recent.definition)
-    now = datetime.datetime(2024, 5, 1, 12, 0, 0, 999, tzinfo=datetime.timezone.utc)
+    now = datetime.datetime(2024, 5, 1, 12, 0, 0, 999, tzinfo=datetime.UTC)
     pinned = pin_times(recent.definition, now)
     assert not has_relative_times(pinned)
     assert pinned["operations"][-1] == {
@@ -116,18 +130,20 @@ def test_rows_of_the_last_while_are_pinned_to_a_time_range():
 
 
 def test_what_is_not_random_and_not_recent_is_left_alone_by_pinning():
-    assert pin_times(ANY.definition, datetime.datetime.now(datetime.timezone.utc)) == ANY.definition
+    assert pin_times(ANY.definition, datetime.datetime.now(datetime.UTC)) == ANY.definition
 
 
 def test_a_dataset_is_no_sequence():
     with pytest.raises(TypeError):
         list(ANY)
-    with pytest.raises(UserErrorException, match="a column is named by text, not 0"):
+    with pytest.raises(UserErrorException, match=r"a column is named by text, not 0"):
         ANY[0]
 
 
 def test_a_definition_of_the_other_kind_is_refused():
-    with pytest.raises(UserErrorException, match="TabularDataset cannot have the definition of a file dataset"):
+    with pytest.raises(
+        UserErrorException, match=r"TabularDataset cannot have the definition of a file dataset"
+    ):
         TabularDataset(Dataset.File.from_files("/data").definition)
 
 
@@ -149,7 +165,10 @@ def test_a_definition_of_the_other_kind_is_refused():
         (lambda: Dataset.Tabular.from_delimited_files("/d", header="yes"), "header is True, False or"),
         (lambda: Dataset.Tabular.from_delimited_files("/d", encoding="ebcdic"), "encoding is one of utf8, "),
         (lambda: Dataset.Tabular.from_delimited_files("/d", include_path=1), "include_path is True or False"),
-        (lambda: Dataset.Tabular.from_delimited_files("/d", set_column_types={"a": int}), r"set_column_types\['a'\]"),
+        (
+            lambda: Dataset.Tabular.from_delimited_files("/d", set_column_types={"a": int}),
+            r"set_column_types\['a'\]",
+        ),
         (lambda: Dataset.Tabular.from_delimited_files("/d", partition_format="x/y.csv"), "names no column"),
         (lambda: Dataset.Tabular.from_json_lines_files("/d", invalid_lines="skip"), "'error' or 'drop'"),
         (lambda: DataType.to_float(";"), "decimal_mark is '.' or ','"),

@@ -43,7 +43,7 @@ def test_without_inference_all_is_text(write, values):
     ],
 )
 def test_a_column_is_only_what_all_of_its_values_are(write, values, cells, expected):
-    path = write("a.csv", "n,c\n" + "".join("%d,%s\n" % pair for pair in enumerate(cells)))
+    path = write("a.csv", "n,c\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells)))
     assert values(declare(path))["c"] == expected
 
 
@@ -58,7 +58,7 @@ def test_short_rows_are_filled_and_long_rows_are_an_error(write, values):
     assert values(declare(write("trailing.csv", "a,b\n1,2,\n3,4,\n"))) == {"a": [1, 3], "b": [2, 4]}
     for text in ("a,b\n1,2\n3,4,5\n", "a,b\n1,2,3\n4,5,6\n"):
         path = write("long.csv", text)
-        with pytest.raises(DatasetExecutionError, match="long.csv cannot be read"):
+        with pytest.raises(DatasetExecutionError, match=r"long.csv cannot be read"):
             values(declare(path))
 
 
@@ -108,7 +108,9 @@ def test_other_headers_take_the_first_files_names_with_a_warning(write, values, 
 def test_another_number_of_headers_is_an_error(write, values):
     write("h/1.csv", "a,b\n1,2\n")
     path = write("h/2.csv", "a\n3\n").parent
-    with pytest.raises(DatasetExecutionError, match="2.csv has 1 columns and the first file has 2; .*COMBINE"):
+    with pytest.raises(
+        DatasetExecutionError, match=r"2.csv has 1 columns and the first file has 2; .*COMBINE"
+    ):
         values(declare(path))
 
 
@@ -120,7 +122,11 @@ def test_types_are_decided_over_all_files(write, values):
     assert found["id"] == ["007", "abc", None]
     assert found["flag"] == ["True", "maybe", None]
     assert found["n"] == [1.0, 2.5, None]
-    assert [time and time.isoformat() for time in found["t"]] == ["2020-01-01T00:00:00", "2020-01-02T00:00:00", None]
+    assert [time and time.isoformat() for time in found["t"]] == [
+        "2020-01-01T00:00:00",
+        "2020-01-02T00:00:00",
+        None,
+    ]
 
 
 def test_numbers_in_one_file_and_markers_of_missing_ones_in_another_are_numbers(write, values):
@@ -152,7 +158,7 @@ def test_encodings(write, values, encoding):
 
 
 def test_utf8_is_read_with_and_without_signature(write, values):
-    assert values(declare(write("a.csv", "ä\n1\n".encode("utf-8")))) == {"ä": [1]}
+    assert values(declare(write("a.csv", "ä\n1\n".encode()))) == {"ä": [1]}
     assert values(declare(write("a.csv", "ä\n1\n".encode("utf-8-sig")))) == {"ä": [1]}
 
 
@@ -184,10 +190,12 @@ class Source:
 
 
 LINES = st.lists(
-    st.lists(st.sampled_from(["a", '"b"', '"c,""d"', "", "e f"]), min_size=1, max_size=4).map(",".join), max_size=6
+    st.lists(st.sampled_from(["a", '"b"', '"c,""d"', "", "e f"]), min_size=1, max_size=4).map(",".join),
+    max_size=6,
 )
 
 
+@settings(deadline=None)
 @given(LINES, st.sampled_from(["\n", "\r\n"]), st.integers(1, 50))
 def test_lines_whose_quotes_are_balanced_pass_unchanged(lines, end, size):
     text = end.join([*lines, ""])
@@ -199,11 +207,13 @@ def test_lines_whose_quotes_are_balanced_pass_unchanged(lines, end, size):
 
 CELLS = st.one_of(
     st.integers(-(2**62), 2**62).map(str),
-    st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\x85\u2028\u2029"), max_size=8),
+    st.text(
+        st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\x85\u2028\u2029"), max_size=8
+    ),
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8), st.sampled_from([",", ";", "\t"]))
 def test_text_written_as_csv_reads_back(write, values, cells, separator):
     import csv
@@ -220,7 +230,9 @@ def test_text_written_as_csv_reads_back(write, values, cells, separator):
 def test_paths_and_their_parts_become_columns_in_front(write, rows, datastore):
     write("store/north/2020/01.csv", "v\n1\n")
     write("store/south/2021/02.csv", "v\n2\n")
-    dataset = declare((datastore, "**/*.csv"), include_path=True, partition_format="{side}/{month:yyyy/MM}.csv")
+    dataset = declare(
+        (datastore, "**/*.csv"), include_path=True, partition_format="{side}/{month:yyyy/MM}.csv"
+    )
     frame = rows(dataset)
     assert list(frame.columns) == ["Path", "side", "month", "v"]
     assert list(frame["Path"]) == ["/north/2020/01.csv", "/south/2021/02.csv"]
@@ -236,5 +248,5 @@ def test_text_from_the_path_stays_text(write, values, datastore):
 
 def test_a_column_called_path_leaves_no_place_for_the_path(write, values):
     path = write("a.csv", "Path\n1\n")
-    with pytest.raises(DatasetExecutionError, match="has a column 'Path' itself"):
+    with pytest.raises(DatasetExecutionError, match=r"has a column 'Path' itself"):
         values(declare(path, include_path=True))

@@ -26,7 +26,9 @@ def test_columns_are_those_of_all_lines_in_order_of_appearance(write, values):
 
 def test_a_line_that_is_no_object_is_an_error_or_left_out(write, values):
     path = write("a.jsonl", '{"a": 1}\n[1]\nnonsense\n{"a": 2}\n')
-    with pytest.raises(DatasetExecutionError, match=r"a.jsonl line 2 is no JSON object: '\[1\]'; invalid_lines='drop'"):
+    with pytest.raises(
+        DatasetExecutionError, match=r"a.jsonl line 2 is no JSON object: '\[1\]'; invalid_lines='drop'"
+    ):
         values(declare(path))
     assert values(declare(path, invalid_lines="drop")) == {"a": [1, 2]}
 
@@ -40,7 +42,7 @@ def test_text_stays_text_unless_a_type_is_set(write, values):
 def test_encodings(write, values):
     path = write("a.jsonl", '{"a": "ü"}\n'.encode("latin1"))
     assert values(declare(path, encoding="latin1")) == {"a": ["ü"]}
-    with pytest.raises(DatasetExecutionError, match="a.jsonl is not encoded as utf8"):
+    with pytest.raises(DatasetExecutionError, match=r"a.jsonl is not encoded as utf8"):
         values(declare(path))
 
 
@@ -52,9 +54,12 @@ def test_paths_become_columns(write, values, datastore):
 SCALARS = st.one_of(st.integers(-(2**53), 2**53), st.text(st.characters(blacklist_categories=("Cs",))))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), SCALARS, min_size=1), min_size=1))
 def test_what_was_written_reads_back(write, values, records):
     path = write("a.jsonl", "\n".join(json.dumps(record) for record in records))
     found = values(declare(path))
-    assert [{name: column[row] for name, column in found.items() if column[row] is not None} for row in range(len(records))] == records
+    assert [
+        {name: column[row] for name, column in found.items() if column[row] is not None}
+        for row in range(len(records))
+    ] == records

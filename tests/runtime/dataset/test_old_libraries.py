@@ -52,10 +52,13 @@ def old_python(uv, python38, tmp_path_factory):
     """An interpreter with the libraries of 2022."""
     environment = tmp_path_factory.mktemp("old") / "venv"
     python = environment / "bin" / "python"
-    for command in (["venv", "--python", python38, environment], ["pip", "install", "--python", python, *REQUIREMENTS]):
+    for command in (
+        ["venv", "--python", python38, environment],
+        ["pip", "install", "--python", python, *REQUIREMENTS],
+    ):
         done = subprocess.run([uv, "--quiet", *command], capture_output=True, text=True, check=False)
         if done.returncode:
-            unavailable("uv %s failed: %s" % (command[0], done.stderr.strip()[-300:]))
+            unavailable(f"uv {command[0]} failed: {done.stderr.strip()[-300:]}")
     return python
 
 
@@ -75,8 +78,14 @@ def shipped(tmp_path_factory):
 def test_everything_behaves_the_same_with_old_libraries(old_python, shipped, tmp_path):
     modules = sorted(str(path) for path in HERE.glob("test_*.py") if path.name not in NOT_THERE)
     settings = tmp_path / "pytest.ini"
-    settings.write_text("[pytest]\nfilterwarnings = error\naddopts = --import-mode=importlib -q -p no:cacheprovider\n")
+    settings.write_text(
+        "[pytest]\nfilterwarnings = error\naddopts = --import-mode=importlib -q -p no:cacheprovider\n"
+    )
+    # The properties have been tried with many examples already.
+    profile = "from hypothesis import settings\nsettings.register_profile('few', max_examples=10)\n"
+    (shipped / "few_examples.py").write_text(profile + "settings.load_profile('few')\n")
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(shipped), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [old_python, "-m", "pytest", "-c", settings, "--rootdir", tmp_path, "--confcutdir", HERE, *modules]
+    options = ["-c", settings, "--rootdir", tmp_path, "--confcutdir", HERE, "-p", "few_examples"]
+    command = [old_python, "-m", "pytest", *options, *modules]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -1,5 +1,7 @@
 """Reading Parquet files."""
 
+# ruff: noqa: DTZ001 - times in columns are UTC and carry no zone
+
 import datetime
 
 import pandas
@@ -42,10 +44,12 @@ def test_times_are_utc_without_zone(store, rows):
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
 def test_times_out_of_range_are_missing_or_an_error(store, rows, unit):
-    times = arrow.array([datetime.datetime(9999, 1, 1), datetime.datetime(2020, 1, 1), None], arrow.timestamp(unit))
+    times = arrow.array(
+        [datetime.datetime(9999, 1, 1), datetime.datetime(2020, 1, 1), None], arrow.timestamp(unit)
+    )
     dataset = declare(store("a.parquet", t=times))
     assert list(rows(dataset)["t"].isna()) == [True, False, True]
-    with pytest.raises(DatasetExecutionError, match="column 't': .*9999.* out of range"):
+    with pytest.raises(DatasetExecutionError, match=r"column 't': .*9999.* out of range"):
         rows(dataset, fail_on_range=True)
 
 
@@ -102,7 +106,9 @@ def test_columns_that_nobody_sees_are_not_read(store, rows, monkeypatch):
     dataset = declare(path)
     assert list(rows(dataset.filter(dataset["b"] == "y").keep_columns("a"))["a"]) == [2]
     assert read == [["a", "b"]]
-    with pytest.raises(DatasetExecutionError, match="keep_columns names the column 'z'; the data has the columns a, b, c"):
+    with pytest.raises(
+        DatasetExecutionError, match=r"keep_columns names the column 'z'; the data has the columns a, b, c"
+    ):
         rows(dataset.keep_columns(["a", "z"]))
 
 
@@ -112,12 +118,14 @@ def test_set_types_apply(store, values):
 
 
 def test_another_file_is_refused_by_name(write, rows):
-    with pytest.raises(DatasetExecutionError, match="a.parquet is no Parquet file"):
+    with pytest.raises(DatasetExecutionError, match=r"a.parquet is no Parquet file"):
         rows(declare(write("a.parquet", "a,b\n1,2\n")))
 
 
 def test_without_pyarrow_the_error_says_what_to_install(store, rows, monkeypatch):
     path = store("a.parquet", a=[1])
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(DatasetExecutionError, match="Parquet needs pyarrow, which this Python environment doesn't have"):
+    with pytest.raises(
+        DatasetExecutionError, match=r"Parquet needs pyarrow, which this Python environment doesn't have"
+    ):
         rows(declare(path))

@@ -1,6 +1,5 @@
 """From a definition to its files."""
 
-import os
 import tracemalloc
 
 import pytest
@@ -111,7 +110,7 @@ def test_an_empty_folder_is_a_dataset_without_files(store, names):
 
 def test_remote_data_is_refused_when_it_is_read():
     dataset = Dataset.File.from_files("https://example.org/a.csv")
-    with pytest.raises(DatasetExecutionError, match="https://example.org/a.csv is remote"):
+    with pytest.raises(DatasetExecutionError, match=r"https://example.org/a.csv is remote"):
         resolve_files(dataset.definition, no_datastore)
 
 
@@ -120,14 +119,14 @@ def test_links_do_not_lead_out_of_a_datastore(store, names, write, path):
     outside = write("outside/x.csv", "secret")
     (store / "link.csv").symlink_to(outside)
     (store / "folder").symlink_to(outside.parent)
-    with pytest.raises(DatasetValidationError, match="datastore; put the data itself there"):
+    with pytest.raises(DatasetValidationError, match=r"datastore; put the data itself there"):
         names(path)
 
 
 def test_a_definition_that_climbs_out_of_a_datastore_is_refused(store, datastore, tmp_path):
     definition = Dataset.File.from_files((datastore, "a.csv")).definition
     definition["source"]["paths"][0]["path"] = "b/../../outside"
-    with pytest.raises(DatasetValidationError, match="leaves the datastore"):
+    with pytest.raises(DatasetValidationError, match=r"leaves the datastore"):
         resolve_files(definition, lambda name: tmp_path / name)
 
 
@@ -142,7 +141,9 @@ def test_links_inside_a_datastore_are_followed_once(store, names):
 def test_a_datastore_may_itself_be_behind_a_link(store, tmp_path):
     (tmp_path / "linked").symlink_to(store)
     dataset = Dataset.File.from_files((type("D", (), {"name": "linked"})(), "b/*.csv"))
-    assert [file.name for file in resolve_files(dataset.definition, lambda name: tmp_path / name)] == ["1.csv"]
+    assert [file.name for file in resolve_files(dataset.definition, lambda name: tmp_path / name)] == [
+        "1.csv"
+    ]
 
 
 def test_links_of_local_paths_lead_anywhere(tmp_path, write):
@@ -161,7 +162,7 @@ def test_file_operations_are_applied_where_the_files_are(store, datastore, tmp_p
     first, second = whole.random_split(0.5, seed=1)
     assert of(whole.skip(1).take(2)) == of(whole)[1:3]
     assert sorted(of(first) + of(second)) == sorted(of(whole))
-    assert of(first) and of(second)
+    assert 0 < len(of(first)) < len(of(whole))
     assert of(whole.take_sample(0.5, seed=1)) == of(first)
     assert of(whole.filter(whole.file_metadata("Size") > 7)) == ["b-c/4.csv", "b/c/3.csv", "d/.hidden/5.csv"]
     assert of(whole.filter(whole.file_metadata("Extension") == ".txt")) == []
@@ -169,7 +170,7 @@ def test_file_operations_are_applied_where_the_files_are(store, datastore, tmp_p
 
 def test_paths_that_do_not_fit_the_partition_format_are_an_error(store, names):
     assert names("b/**/*.csv", partition_format="{n}.csv") == ["1.csv", "c/3.csv"]
-    with pytest.raises(DatasetValidationError, match="/b/2.txt doesn't fit partition_format '{n}.csv'"):
+    with pytest.raises(DatasetValidationError, match=r"/b/2.txt doesn't fit partition_format '{n}.csv'"):
         names("b", partition_format="{n}.csv")
 
 
@@ -209,9 +210,9 @@ def test_folders_that_cannot_hold_a_match_are_not_entered(path, folder, enters):
 
 def test_many_files_are_found_without_holding_them(tmp_path):
     for folder in range(100):
-        (tmp_path / ("%02d" % folder)).mkdir()
+        (tmp_path / f"{folder:02}").mkdir()
         for number in range(50):
-            os.close(os.open(tmp_path / ("%02d/%03d.csv" % (folder, number)), os.O_CREAT))
+            (tmp_path / f"{folder:02}" / f"{number:03}.csv").touch()
     definition = Dataset.File.from_files(str(tmp_path / "**" / "*.csv")).definition
     tracemalloc.start()
     count = sum(1 for _ in iter_files(definition, no_datastore))
