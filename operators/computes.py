@@ -26,8 +26,8 @@ def check_compute(step: PipelineStep, target: Any) -> None:
     try:
         record = workspace_of(step).computes.get(str(name))
     except (ComputeTargetException, UserErrorException) as error:
-        raise DefinitionError(f"{step.label}: argument compute_target: {error}") from None
+        raise DefinitionError(f"{step.title}: argument compute_target: {error}") from None
     raise DefinitionError(
-        f"{step.label}: argument compute_target is {name!r}, a {record.type}, which cannot run scripts here; "
+        f"{step.title}: argument compute_target is {name!r}, a {record.type}, which cannot run scripts here; "
         f"use {LOCAL!r}"
     )

@@ -11,6 +11,7 @@ from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
+    from airflow.sdk.types import Operator
 
     from airflow_azureml.operators.step import PipelineStep
 
@@ -22,17 +23,19 @@ def closure(steps: Iterable[PipelineStep], *, resolve: bool) -> list[PipelineSte
     :param resolve: whether steps that weren't named are pulled in (v1 ``resolve_closure``).
     :raises DefinitionError: a step needs one that wasn't named and ``resolve`` is off.
     """
+    from airflow_azureml.operators.step import PipelineStep
+
     named = list(dict.fromkeys(steps))
     found = dict.fromkeys(named)
     waiting = list(named)
     while waiting:
         step = waiting.pop()
         for upstream in step.wanted_upstream():
-            if upstream in found:
+            if upstream in found or not isinstance(upstream, PipelineStep):
                 continue
             if not resolve:
                 raise DefinitionError(
-                    f"{step.label}: needs {upstream.label}, which is not among the steps of the pipeline; "
+                    f"{step.title}: needs {upstream.title}, which is not among the steps of the pipeline; "
                     "add it, or leave resolve_closure on"
                 )
             found[upstream] = None
@@ -52,32 +55,61 @@ def ordered_pairs(steps: Any) -> Iterator[tuple[PipelineStep, PipelineStep]]:
 def check_pipeline(dag: DAG) -> None:
     """Check a DAG that holds steps of ours.
 
-    :raises DefinitionError: an input nobody produces, a producer in another DAG, or a cycle.
+    :raises DefinitionError: an input nobody produces, a producer elsewhere, a step that can't run, or a cycle.
     """
+    from airflow_azureml.operators.mapped import instances_of
     from airflow_azureml.operators.step import PipelineStep
 
     for task in dag.tasks:
-        if isinstance(task, PipelineStep):
-            _check_producers(task, dag)
-            task.check()
+        for step in [task] if isinstance(task, PipelineStep) else instances_of(task):
+            _check_upstream(step, dag)
+            step.check()
     path = find_cycle((task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids)
     if path:
         raise DefinitionError(f"pipeline {dag.dag_id!r} runs in a circle: {' → '.join(path)}; break one of these edges")
 
 
-def _check_producers(step: PipelineStep, dag: DAG) -> None:
+def _check_upstream(step: PipelineStep, dag: DAG) -> None:
     for name, origin in step.input_origins().items():
-        producer = origin.producer
-        if producer is None:
+        if origin.producer is None:
             raise DefinitionError(
-                f"{step.label}: input {name!r} is never produced; "
-                f"list {origin.name!r} in the outputs of the step that writes it"
+                f"{step.title}: input {name!r} is never produced; "
+                f"list {origin.description} in the outputs of the step that writes it"
             )
-        if producer.has_dag() and producer.dag.dag_id != dag.dag_id:
+    for upstream in step.wanted_upstream():
+        if not upstream.has_dag():
             raise DefinitionError(
-                f"{step.label}: input {name!r} is written by {producer.task_id!r} in another DAG, {producer.dag.dag_id!r}; "
-                "register it as a dataset there (register_on_complete) and read the dataset here"
+                f"{step.title}: needs {upstream.task_id!r}, which is in no pipeline; declare it in the same one"
             )
+        if upstream.dag.dag_id != dag.dag_id:
+            raise DefinitionError(
+                f"{step.title}: needs {upstream.task_id!r}, which is in another DAG, {upstream.dag.dag_id!r}; "
+                "register its output there (register_on_complete) and read the dataset here"
+            )
+
+
+def draw_edge(upstream: Operator, task: Operator) -> None:
+    """Make ``task`` run after ``upstream``, if both are in one DAG by now; those that aren't are found by the check.
+
+    :raises DefinitionError: the edge closes a circle.
+    """
+    if upstream.has_dag() and task.has_dag() and upstream.dag is task.dag:
+        task.set_upstream(upstream)
+
+
+def refuse_circle(before: Any, after: Any) -> None:
+    """Raise when ``after`` can't run after ``before`` because it runs before it already.
+
+    :raises DefinitionError: with the circle.
+    """
+    ids = getattr(before, "task_id", None), getattr(after, "task_id", None)
+    if None in ids or not before.has_dag() or not after.has_dag() or before.dag is not after.dag:
+        return
+    path = closes_cycle(after.dag, *ids)
+    if path:
+        raise DefinitionError(
+            f"{type(after).__name__} {after.task_id!r}: running after {before.task_id!r} closes a circle: {' → '.join(path)}"
+        )
 
 
 def closes_cycle(dag: DAG, upstream_id: str, task_id: str) -> list[str] | None:

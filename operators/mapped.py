@@ -1,29 +1,36 @@
 """Mapped steps: ``PythonScriptStep.partial(...).expand(...)`` with data edges.
 
 Airflow builds the step once for each instance, while it runs; the edges are needed before. They are drawn from what is given to
-``partial``. A step that reads the output of a mapped step sees one folder for each instance: ``0``, ``1``, ….
+``partial`` and from the values that
+are written down in ``expand``. A step that reads the output of a mapped step sees one folder for each instance: ``0``, ``1``, ….
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.bases.operator import partial as airflow_partial
 from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 
-from airflow_azureml.model.ports import Ports, bind_ports
+from airflow_azureml.operators.declared import declare_parameters
+from airflow_azureml.operators.graph import draw_edge
+from airflow_azureml.operators.step import PipelineStep, StepMeta, with_step_params
+from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions._internal.expandinput import ExpandInput
-
-    from airflow_azureml.operators.step import PipelineStep
+    from airflow.sdk.types import Operator
 
 
 class StepPartial(OperatorPartial):
     """What ``partial`` returns; ``expand`` makes a mapped step with its data edges."""
 
     def _expand(self, expand_input: ExpandInput, *, strict: bool) -> MappedOperator:
+        if isinstance(expand_input.value, dict):
+            expand_input.value = with_step_params(expand_input.value)
         mapped = super()._expand(expand_input, strict=strict)
         wire_mapped(mapped)
         return mapped
@@ -34,21 +41,34 @@ def partial_step(cls: type[PipelineStep], **kwargs: Any) -> StepPartial:
     # As when the step is made directly: a task id is needed only where nothing else names the step.
     if not kwargs.get("task_id"):
         kwargs["task_id"] = get_unique_task_id(cls.task_id_of(kwargs), kwargs.get("dag"), kwargs.get("task_group"))
-    made = airflow_partial(cls, **kwargs)
+    made = airflow_partial(cls, **with_step_params(kwargs))
     made._expand_called = True
     return StepPartial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
 
 
-def ports_of_mapped(mapped: MappedOperator) -> Ports:
-    """Return the ports of a mapped step as far as ``partial`` gives them."""
-    given = mapped.partial_kwargs
-    return bind_ports(
-        mapped.operator_class.__name__,
-        mapped.task_id,
-        inputs=given.get("inputs"),
-        outputs=given.get("outputs"),
-        arguments=given.get("arguments") if isinstance(given.get("arguments"), list | tuple) else None,
-    )
+def instances_of(task: Operator) -> list[PipelineStep]:
+    """Return the instances of a mapped step that are known when the DAG file is read; of any other task, none.
+
+    There is one for each combination of the values that are written down; those that come from XCom are left out of it.
+
+    :raises DefinitionError: an argument is wrong.
+    """
+    if not isinstance(task, MappedOperator) or not isinstance(task.operator_class, StepMeta):
+        return []
+    try:
+        return [task.unmap(with_step_params(dict(given))) for given in _written_down(task.expand_input.value)]
+    except TypeError as error:
+        raise DefinitionError(
+            f"{task.operator_class.__name__} {task.task_id!r}: {error}; give it to partial(), or as a list to expand()"
+        ) from None
+
+
+def _written_down(mapped: Any) -> list[Mapping[str, Any]]:
+    if isinstance(mapped, Mapping):
+        lists = {name: values for name, values in mapped.items() if isinstance(values, list | tuple)}
+        return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+    known = [item for item in mapped if isinstance(item, Mapping)] if isinstance(mapped, list | tuple) else []
+    return known or [{}]
 
 
 def wire_mapped(mapped: MappedOperator) -> None:
@@ -56,17 +76,16 @@ def wire_mapped(mapped: MappedOperator) -> None:
 
     :raises DefinitionError: an argument is wrong, or an output has another producer already.
     """
-    from airflow_azureml.operators.step import declare_parameters
-
-    ports = ports_of_mapped(mapped)
-    label = f"{mapped.operator_class.__name__} {mapped.task_id!r}"
-    declare_parameters(mapped.dag, label, ports.parameters)
-    for port in ports.outputs:
-        port.origin.claim(mapped, label)
-        for consumer in port.origin.consumers:
-            if consumer.has_dag():
-                consumer.set_upstream(mapped)
-    for origin in ports.input_origins().values():
-        origin.add_consumer(mapped)
-        if origin.producer is not None:
-            mapped.set_upstream(origin.producer)
+    title = f"{mapped.operator_class.__name__} {mapped.task_id!r}"
+    if mapped.dag is None:
+        raise DefinitionError(f'{title}: a mapped step is declared inside its pipeline: with Pipeline("…"): …')
+    for step in instances_of(mapped):
+        declare_parameters(mapped.dag, title, step.ports.parameters)
+        for port in step.ports.outputs:
+            port.origin.claim(mapped, title)
+            for consumer in port.origin.consumers:
+                draw_edge(mapped, consumer)
+        for origin in step.input_origins().values():
+            origin.add_consumer(mapped)
+            if origin.producer is not None:
+                draw_edge(origin.producer, mapped)

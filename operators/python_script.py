@@ -12,7 +12,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
-from airflow_azureml.operators.run_values import parameter_values, step_identity, upstream_outputs
+from airflow_azureml.operators.run_values import (
+    parameter_values,
+    run_parameters,
+    run_url,
+    step_identity,
+    upstream_outputs,
+)
 from airflow_azureml.operators.sources import (
     check_source,
     find_script,
@@ -182,12 +188,12 @@ class PythonScriptStep(PipelineStep):
     def _check_arguments(self) -> None:
         if self.runconfig_pipeline_params:
             raise DefinitionError(
-                f"{self.label}: argument runconfig_pipeline_params sets node counts, but a step here is one process; "
+                f"{self.title}: argument runconfig_pipeline_params sets node counts, but a step here is one process; "
                 "leave it out and start processes from the script"
             )
         if self.environment is not None and self.runconfig is not None:
             raise DefinitionError(
-                f"{self.label}: arguments environment and runconfig are both given; set runconfig.environment instead"
+                f"{self.title}: arguments environment and runconfig are both given; set runconfig.environment instead"
             )
 
     @property
@@ -246,6 +252,8 @@ class PythonScriptStep(PipelineStep):
             identity=step_identity(self, context, config.deployment()),
             ports=self.ports,
             parameters=parameter_values(self, context),
+            run_parameters=run_parameters(context),
+            url=run_url(context),
             upstream=upstream,
             script=self.script(),
             source=self.source(),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from airflow_azureml import config
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.runtime.exceptions import UserErrorException
@@ -51,11 +53,22 @@ def parameter_values(step: PipelineStep, context: Context) -> dict[str, Any]:
     for name in step.ports.parameters_by_name_only:
         if name not in given:
             raise UserErrorException(
-                f"{step.label}: argument arguments names parameter {name!r}, which the pipeline does not have; "
+                f"{step.title}: argument arguments names parameter {name!r}, which the pipeline does not have; "
                 f"declare it: PipelineParameter({name!r}, default_value=…)"
             )
         values[name] = given[name]
     return values
+
+
+def run_parameters(context: Context) -> dict[str, Any]:
+    """Return all parameters of the DAG run with their values, for the record of the run."""
+    return {str(name): value for name, value in context["params"].items()}
+
+
+def run_url(context: Context) -> str:
+    """Return the address of the run in the Airflow UI."""
+    ti = context["ti"]
+    return f"{config.base_url()}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id)}"
 
 
 def upstream_outputs(
@@ -69,7 +82,7 @@ def upstream_outputs(
     producer = origin.producer
     if producer is None:
         raise UserErrorException(
-            f"{step.label}: input {name!r} is never produced; list {origin.name!r} in the outputs of the step that writes it"
+            f"{step.title}: input {name!r} is never produced; list {origin.name!r} in the outputs of the step that writes it"
         )
     ti = context["ti"]
     mapped = is_mapped_alone(producer, step)
@@ -78,7 +91,7 @@ def upstream_outputs(
     documents = list(pulled) if mapped and pulled is not None else [pulled]
     if not documents or not all(isinstance(item, Mapping) and "outputs" in item for item in documents):
         raise UserErrorException(
-            f"{step.label}: input {name!r} has no data because {producer.task_id!r} left no result in this run "
+            f"{step.title}: input {name!r} has no data because {producer.task_id!r} left no result in this run "
             "(it was skipped, failed, or was marked by hand); clear it to run it again"
         )
     return [StoredOutput.from_document(item["outputs"][origin.port_name]) for item in documents], producer.task_id, mapped

@@ -44,16 +44,16 @@ def find_script(step: PythonScriptStep, directory: Path) -> str:
     script = PurePosixPath(step.script_name.replace("\\", "/"))
     if script.is_absolute() or ".." in script.parts:
         raise DefinitionError(
-            f"{step.label}: argument script_name is {step.script_name!r}; give a path inside the source directory {directory}"
+            f"{step.title}: argument script_name is {step.script_name!r}; give a path inside the source directory {directory}"
         )
     if not directory.is_dir():
         raise DefinitionError(
-            f"{step.label}: argument source_directory is {directory}, which is no folder; "
+            f"{step.title}: argument source_directory is {directory}, which is no folder; "
             "a relative one starts at the folder of the DAG file"
         )
     if not (directory / script).is_file():
         raise DefinitionError(
-            f"{step.label}: script {step.script_name!r} is not in the source directory {directory}; "
+            f"{step.title}: script {step.script_name!r} is not in the source directory {directory}; "
             "correct script_name or source_directory"
         )
     return script.as_posix()
@@ -86,7 +86,7 @@ def check_source(step: PythonScriptStep, directory: Path) -> None:
     try:
         scan(directory, tuple(step.hash_paths or ()))
     except SnapshotException as error:
-        raise DefinitionError(f"{step.label}: argument source_directory: {error}") from None
+        raise DefinitionError(f"{step.title}: argument source_directory: {error}") from None
 
 
 def _refuse_shared_folder(step: PythonScriptStep, directory: Path) -> None:
@@ -94,7 +94,7 @@ def _refuse_shared_folder(step: PythonScriptStep, directory: Path) -> None:
     for path in sorted(directory.glob("*.py")):
         if path.resolve() != own and _defines_a_dag(path):
             raise DefinitionError(
-                f"{step.label}: no source_directory is given, and the folder of the DAG file holds other DAGs "
+                f"{step.title}: no source_directory is given, and the folder of the DAG file holds other DAGs "
                 f"({path.name}); move the scripts to a folder of their own and name it: source_directory=…"
             )
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.bases.operator import BaseOperatorMeta
-from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_azureml.model.names import task_id_for
-from airflow_azureml.model.ports import Ports, Text, Token, bind_ports, map_tokens
-from airflow_azureml.operators.graph import closes_cycle
+from airflow_azureml.model.ports import Ports, bind_ports
+from airflow_azureml.operators.declared import declare_parameters
+from airflow_azureml.operators.graph import draw_edge, refuse_circle
+from airflow_azureml.operators.rendering import rendered_ports
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions._internal.mixins import DependencyMixin
+    from airflow.sdk.definitions.edges import EdgeModifier
+    from airflow.sdk.types import Operator
 
     from airflow_azureml.model.identity import OutputIdentity
-    from airflow_azureml.model.parameters import PipelineParameter
     from airflow_azureml.operators.mapped import StepPartial
 
 
@@ -40,10 +43,20 @@ class StepMeta(BaseOperatorMeta):
             if name in kwargs:
                 raise TypeError(f"{cls.__name__}: argument {name} is given twice")
             kwargs[name] = value
-        # An unmapped step gets the params that Airflow merged; only a user passes a plain dict.
-        if isinstance(kwargs.get("params"), dict) and not isinstance(kwargs["params"], ParamsDict):
-            kwargs["step_params"] = kwargs.pop("params")
-        return super().__call__(**kwargs)
+        step = super().__call__(**with_step_params(kwargs))
+        step.note_declaration(kwargs)
+        return step
+
+
+def with_step_params(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a step's arguments with v1's ``params`` under the name that Airflow leaves free.
+
+    Airflow's own task params still come in as a ``ParamsDict`` or as a dict of ``Param``.
+    """
+    params = arguments.get("params")
+    if isinstance(params, dict) and not any(isinstance(value, Param) for value in params.values()):
+        arguments["step_params"] = arguments.pop("params")
+    return arguments
 
 
 class PipelineStep(BaseOperator, metaclass=StepMeta):
@@ -56,7 +69,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
     :param arguments: (templated) the script's argument vector: text, numbers, data objects, parameters (v1 ``arguments``).
     :param inputs: what the step reads (v1 ``inputs``).
     :param outputs: what the step writes (v1 ``outputs``).
-    :param step_params: v1 ``params``: name to value or ``PipelineParameter``, given to the script as ``AML_PARAMETER_<name>``.
+    :param step_params: (templated) v1 ``params``: name to value or ``PipelineParameter``, given to the script as ``AML_PARAMETER_<name>``.
         Write it as ``params`` as in v1.
     :param allow_reuse: let an earlier result with the same key stand in for running (v1 ``allow_reuse``).
     :param version: a label of your own; changing it runs the step again (v1 ``version``).
@@ -68,8 +81,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
-    template_fields: Sequence[str] = ("arguments",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json"}
+    template_fields: Sequence[str] = ("arguments", "step_params")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "step_params": "json"}
     ui_color = "#d8e8f6"
 
     def __init__(
@@ -91,7 +104,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
             wanted = self.task_id_of({"name": name, "default_name": default_name})
             task_id = get_unique_task_id(wanted, kwargs.get("dag"), kwargs.get("task_group"))
             kwargs.setdefault("task_display_name", name)
-        self._pending_upstream: list[PipelineStep] = []
+        self._pending_upstream: list[Operator] = []
         self._ports: Ports | None = None
         super().__init__(task_id=task_id, **kwargs)
         self.name = name or default_name
@@ -130,7 +143,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """How messages call the step: ``PythonScriptStep 'train'``."""
         return f"{type(self).__name__} {self.task_id!r}"
 
@@ -138,7 +151,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
     def ports(self) -> Ports:
         """Inputs, outputs and arguments as they were bound when the step was declared."""
         if self._ports is None:  # pragma: no cover - the constructor binds
-            raise DefinitionError(f"{self.label}: was never declared")
+            raise DefinitionError(f"{self.title}: was never declared")
         return self._ports
 
     @property
@@ -153,25 +166,48 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         if dag is not None and self._ports is not None:
             self._wire()
 
-    def run_after(self, step: PipelineStep) -> None:
+    def run_after(self, step: Operator) -> None:
         """Run this step after ``step`` although no data flows between them (v1 ``run_after``)."""
-        if not isinstance(step, BaseOperator):
-            raise DefinitionError(f"{self.label}: run_after takes a step, not a {type(step).__name__}")
+        if not isinstance(step, BaseOperator | MappedOperator):
+            raise DefinitionError(f"{self.title}: run_after takes a step, not a {type(step).__name__}")
         self._pending_upstream.append(step)
         if self.has_dag():
             self._wire()
 
+    def note_declaration(self, arguments: Mapping[str, Any]) -> None:
+        """Keep how a step without a DAG was declared, for the pipeline that it will join."""
+        if not self.has_dag():
+            self._declaration = dict(arguments), dict(vars(self))
+
     def join(self, dag: DAG) -> None:
-        """Become a task of ``dag``, under a task id that is free there."""
+        """Become a task of ``dag``, under a task id that is free there and with its ``default_args``."""
         if self.has_dag():
             if self.dag is not dag:
-                raise DefinitionError(f"{self.label}: is already a step of pipeline {self.dag.dag_id!r}")
+                raise DefinitionError(
+                    f"{self.title}: is already a step of pipeline {self.dag.dag_id!r}; declare another step for this one"
+                )
             return
-        # Two steps may share a name (v1); they can't share a task id.
-        self.task_id = get_unique_task_id(self.task_id, dag)
-        dag.add_task(self)
+        arguments, declared = self._declaration
+        del self._declaration
+        since = {name: value for name, value in vars(self).items() if declared.get(name, self) is not value}
+        waiting = self._pending_upstream
+        # Declared again, now that there is a DAG: this is how Airflow gives default_args and params to a task.
+        type(self).__init__(self, **{**arguments, "dag": dag})
+        for name, value in since.items():
+            setattr(self, name, value)
+        for step in waiting:
+            self.run_after(step)
 
-    def wanted_upstream(self) -> list[PipelineStep]:
+    def update_relative(
+        self, other: DependencyMixin, upstream: bool = True, edge_modifier: EdgeModifier | None = None
+    ) -> None:
+        """Refuse an edge that closes a circle, at the line of the DAG file that draws it; Airflow calls this for each edge."""
+        if upstream:
+            refuse_circle(other, self)
+        else:
+            refuse_circle(self, other)
+
+    def wanted_upstream(self) -> list[Operator]:
         """Return the steps that have to run before this one, as far as they are known."""
         producers = [origin.producer for origin in self.input_origins().values() if origin.producer is not None]
         return list(dict.fromkeys([*producers, *self._pending_upstream]))
@@ -202,16 +238,11 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         Ports and placeholders were found when the step was declared; what a template or an XCom brings in now is plain text
         and cannot address them.
         """
-        ports = self.ports
-        if isinstance(self.arguments, list | tuple) and not ports.arguments:
-            arguments: tuple[Token, ...] = tuple(Text(str(value)) for value in self.arguments)
-        else:
-            arguments = map_tokens(ports.arguments, lambda value: self.render_template(value, context))
-        self._ports = replace(ports, arguments=arguments)
+        self._ports = rendered_ports(self, context)
 
     def _claim_outputs(self) -> None:
         for port in self.ports.outputs:
-            port.origin.claim(self, self.label)
+            port.origin.claim(self, self.title)
         for origin in self.input_origins().values():
             origin.add_consumer(self)
 
@@ -219,51 +250,9 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         """Draw the edges that are known by now; called again whenever more is known."""
         if self.is_unmapped:
             return
-        declare_parameters(self.dag, self.label, self.ports.parameters)
+        declare_parameters(self.dag, self.title, self.ports.parameters)
         for upstream in self.wanted_upstream():
-            self._draw_edge(upstream)
+            draw_edge(upstream, self)
         for port in self.ports.outputs:
             for consumer in port.origin.consumers:
-                if isinstance(consumer, PipelineStep):
-                    consumer._draw_edge(self)
-                elif consumer.has_dag() and consumer.dag is self.dag:
-                    consumer.set_upstream(self)
-
-    def _draw_edge(self, upstream: PipelineStep) -> None:
-        if not self.has_dag() or not upstream.has_dag() or upstream.dag is not self.dag:
-            return
-        if upstream.task_id in self.upstream_task_ids:
-            return
-        path = closes_cycle(self.dag, upstream.task_id, self.task_id)
-        if path:
-            raise DefinitionError(f"{self.label}: running after {upstream.task_id!r} closes a circle: {' → '.join(path)}")
-        self.set_upstream(upstream)
-
-
-def declare_parameters(dag: DAG, label: str, parameters: Mapping[str, PipelineParameter]) -> None:
-    """Make pipeline parameters parameters of the DAG, so that the trigger form and REST check them.
-
-    :param dag: the DAG; parameters that it already declares itself stay as they are.
-    :param label: the step, for messages.
-    :param parameters: name to parameter.
-    :raises DefinitionError: another step declared the parameter with another default.
-    """
-    declared = _declared(dag)
-    for name, parameter in parameters.items():
-        known = declared.setdefault(name, parameter)
-        if not known.same_as(parameter):
-            raise DefinitionError(
-                f"{label}: parameter {name!r} has default {parameter.airflow_default()!r} here and "
-                f"{known.airflow_default()!r} elsewhere "
-                "in the pipeline; use one PipelineParameter object for both"
-            )
-        if name not in dag.params:
-            dag.params[name] = Param(parameter.airflow_default(), **parameter.json_schema())
-
-
-def _declared(dag: DAG) -> dict[str, PipelineParameter]:
-    """Return the pipeline parameters that steps of ``dag`` brought, kept on the DAG itself."""
-    found: dict[str, PipelineParameter] | None = getattr(dag, "pipeline_parameters", None)
-    if found is None:
-        found = dag.pipeline_parameters = {}  # type: ignore[attr-defined]
-    return found
+                draw_edge(self, consumer)

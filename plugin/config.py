@@ -57,10 +57,11 @@ def workspace_url() -> str:
 @cache
 def deployment() -> str:
     """Name of this Airflow deployment; without one, the address of its API server."""
-    return _text("deployment") or _base_url()
+    return _text("deployment") or base_url()
 
 
-def _base_url() -> str:
+def base_url() -> str:
+    """Address of Airflow's API server, without a slash at its end."""
     conf = _conf()
     url: str = (
         conf.get("api", "base_url", fallback="")

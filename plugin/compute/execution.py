@@ -78,7 +78,7 @@ class StepExecution:
     def _open_records(self) -> None:
         request = self._request
         self._workspace.runs.create_pipeline_run(
-            new_pipeline_record(request.identity, request.parameters, request.url)
+            new_pipeline_record(request.identity, request.run_parameters, request.url)
         )
         for step_id in close_lost_tries(self._workspace, request.identity):
             WorkingDirectory(self._services.scratch, step_id).remove()

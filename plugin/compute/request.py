@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class StepRequest:
 
     :param identity: who the step run is.
     :param ports: inputs, outputs and arguments.
-    :param parameters: values of the pipeline parameters, in their types.
+    :param parameters: values of the pipeline parameters the step uses, in their types.
     :param upstream: input name to what its producer wrote in this run, the producer's task id, and whether it is mapped.
     :param script: the script's path inside the source, POSIX.
     :param source: where the code comes from.
@@ -35,6 +35,7 @@ class StepRequest:
     :param allow_reuse: the step's own switch.
     :param regenerate: this run's switch: run although there is a result.
     :param version: the user's version label.
+    :param run_parameters: all parameters of the pipeline run, for its record.
     :param url: address of the run in the Airflow UI, for its record.
     """
 
@@ -49,6 +50,7 @@ class StepRequest:
     allow_reuse: bool = True
     regenerate: bool = False
     version: str | None = None
+    run_parameters: Mapping[str, Any] = field(default_factory=dict)
     url: str | None = None
 
 

@@ -15,6 +15,7 @@ from airflow_azureml.model.requirements import (
     checked_option,
     package_name,
     read_requirements,
+    refuse_credentials,
     split_option,
 )
 from airflow_azureml.runtime.exceptions import UserErrorException
@@ -134,7 +135,9 @@ class CondaDependencies:
         """Add a pip requirement; one of the same package is replaced.
 
         :param pip_package: a requirement such as ``pandas==1.5.3``.
+        :raises UserErrorException: a URL in it holds credentials.
         """
+        refuse_credentials(pip_package, "CondaDependencies")
         self.remove_pip_package(pip_package)
         self._pip.append(pip_package.strip())
 

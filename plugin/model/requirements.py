@@ -16,6 +16,7 @@ __all__ = [
     "joined_settings",
     "package_name",
     "read_requirements",
+    "refuse_credentials",
     "split_option",
     "split_settings",
     "without_sdk",
@@ -23,6 +24,8 @@ __all__ = [
 
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([^\]]*)\])?")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+# git@github.com in an ssh URL is an account, not a secret; anything with a colon, or a bare token, is one.
+_URL_WITH_USER = re.compile(r"//(?!git@)[^/@\s]+@")
 
 # What step scripts import from these comes with the run context. The real packages would only find that there is no
 # Azure ML service to talk to.
@@ -120,6 +123,23 @@ def _read_into(path: Path, found: Requirements, outer: tuple[Path, ...]) -> None
             found.packages.append(line)
 
 
+def refuse_credentials(text: str, where: str) -> str:
+    """Return the text of a requirement or an option, unless it carries a password.
+
+    What an environment is made of is kept in definitions and run records, which many people read.
+
+    :param text: as a requirements file has it.
+    :param where: what it was given to, for the message.
+    :raises UserErrorException: a URL in it names a user.
+    """
+    if _URL_WITH_USER.search(text):
+        raise UserErrorException(
+            f"{where}: a URL in {_URL_WITH_USER.sub('//***@', text)!r} holds credentials, which would be stored with every run; "
+            "put them into pip.conf, ~/.netrc or the variable UV_INDEX_URL of the workers and leave them out here"
+        )
+    return text
+
+
 def checked_option(line: str, where: str) -> str:
     """Return an option for pip in its one spelling: ``--name value``.
 
@@ -128,6 +148,7 @@ def checked_option(line: str, where: str) -> str:
     :raises UserErrorException: an option that an environment can't have.
     """
     option, value = split_option(line)
+    refuse_credentials(line, where)
     option = {"-i": "--index-url", "-f": "--find-links"}.get(option or "", option)
     if option not in _SETTINGS and option not in _PASSED_ON:
         raise UserErrorException(f"{where}: option {line!r} is not supported; take it out")

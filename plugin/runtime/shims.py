@@ -73,6 +73,8 @@ class _ShimModule(ModuleType):
         module = self.__name__
         if name in ("VERSION", "__version__") and module == "azureml.core":
             return _SDK_VERSION
+        if name == "__all__":
+            return [each for each in _NAMES[module].split() if not each.startswith("_") and self._has(each)]
         if name not in _NAMES[module].split():
             raise AttributeError(
                 f"module {module!r} of airflow-azureml has no {name!r}; "
@@ -81,6 +83,13 @@ class _ShimModule(ModuleType):
         value = getattr(sys.modules.get(_OURS) or __import__(_OURS), name)
         setattr(self, name, value)
         return value
+
+    def _has(self, name: str) -> bool:
+        try:
+            getattr(self, name)
+        except ImportError:
+            return False
+        return True
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *_NAMES[self.__name__].split()})
@@ -91,9 +100,7 @@ class _Loader:
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
-        module = _ShimModule(spec.name)
-        module.__dict__["__all__"] = [name for name in _NAMES[spec.name].split() if not name.startswith("_")]
-        return module
+        return _ShimModule(spec.name)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:

@@ -2,9 +2,9 @@
 
 What is read may come from a store that others write to, so nothing in it is trusted: every path is checked before
 a file is made under it, every content must have its digest, files are only ever created, and the links that could
-lead elsewhere are never made. Contents are copied. Hard links into a cache would let a step change what the next
-step gets, and copying the files of a usual source directory costs no more than linking them (measured: 30 µs a
-file of 2 KB copied and verified, 23 µs linked).
+lead elsewhere are never made. Contents are copied: hard links into a cache would let a step change what the next
+step gets. Linking would take a third of the time (measured: 35 µs instead of 130 µs a file of 2 KB), which a
+usual source directory of some dozen files doesn't notice.
 """
 
 # Plain os functions: this runs before every step.

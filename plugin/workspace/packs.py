@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -31,7 +32,7 @@ class Content(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PackIndex:
     """What a pack holds.
 
@@ -40,7 +41,7 @@ class PackIndex:
 
     contents: tuple[Content, ...]
 
-    @property
+    @cached_property
     def pack_id(self) -> str:
         """The name of the pack."""
         return digest_of(self.to_document())

@@ -32,11 +32,11 @@ def test_a_step_is_shown_with_status_duration_metrics_and_outputs() -> None:
         "Finished",
         "1.3 s",
         "rmse 54.32",
-        "model: workspaceblobstore/azureml/1/model",
+        "model",
     ):
         assert expected in text
-    assert "outputs are in /home/workspace/datastores" in text
-    assert "the run is at http://localhost:8080/dags/diabetes/runs/r" in text
+    assert "/home/workspace/datastores/workspaceblobstore/azureml/1/model" in text
+    assert "this run in the UI: http://localhost:8080/dags/diabetes/runs/r" in text
 
 
 @pytest.mark.parametrize("message", ["same code, inputs and parameters", "parameter alpha: 0.5 → 0.7"])

@@ -37,7 +37,12 @@ def health(status: str) -> dict[str, Any]:
 
 
 def test_it_waits_until_every_service_is_healthy(tmp_path: Path) -> None:
-    client(tmp_path, in_turn(health("unhealthy"), health("healthy"))).wait_for_health(60)
+    told: list[str] = []
+
+    client(tmp_path, in_turn(health("unhealthy"), health("healthy"))).wait_for_health(60, told.append)
+
+    assert sorted(told[:3]) == ["metadatabase", "scheduler", "triggerer"]
+    assert told[3:] == ["dag_processor"]
 
 
 def test_a_server_that_does_not_answer_yet_is_asked_again(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_a_server_that_does_not_answer_yet_is_asked_again(tmp_path: Path) -> Non
             raise httpx.ConnectError("refused")
         return httpx.Response(200, json=health("healthy"))
 
-    client(tmp_path, answers).wait_for_health(60)
+    client(tmp_path, answers).wait_for_health(60, print)
 
     assert len(calls) == 2
 
@@ -59,7 +64,7 @@ def test_waiting_ends_when_its_limit_is_over(tmp_path: Path) -> None:
         return httpx.Response(200, json=health("unhealthy"))
 
     with pytest.raises(AirflowProblem, match="Waited 0 s for Airflow's services to become healthy"):
-        client(tmp_path, answers).wait_for_health(0)
+        client(tmp_path, answers).wait_for_health(0, print)
 
 
 def test_waiting_ends_when_airflow_does(tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_waiting_ends_when_airflow_does(tmp_path: Path) -> None:
         raise RuntimeError("Airflow stopped")
 
     with pytest.raises(RuntimeError, match="Airflow stopped"):
-        client(tmp_path, in_turn(health("unhealthy")), stopped).wait_for_health(60)
+        client(tmp_path, in_turn(health("unhealthy")), stopped).wait_for_health(60, print)
 
 
 def test_the_password_becomes_a_token_for_what_follows(tmp_path: Path) -> None:

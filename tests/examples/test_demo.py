@@ -1,14 +1,20 @@
 """``make run``: the demonstration ends well, shows both runs, and leaves no process behind."""
 
-import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.airflow
+
+
+def command(home: Path) -> list[str]:
+    return [sys.executable, "-m", "airflow_azureml.demo", "--home", str(home)]
 
 
 def processes_that_name(text: str) -> list[str]:
@@ -25,10 +31,9 @@ def processes_that_name(text: str) -> list[str]:
 
 def test_the_second_run_reuses_and_nothing_is_left_running(tmp_path: Path) -> None:
     home = tmp_path / "airflow"
-    command = [sys.executable, "-m", "airflow_azureml.demo", "--home", str(home)]
 
     ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=os.environ, check=False
+        command(home), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -38,3 +43,28 @@ def test_the_second_run_reuses_and_nothing_is_left_running(tmp_path: Path) -> No
     assert re.search(r"http://localhost:\d+/dags/diabetes/runs/manual", second)
     assert re.search(r"log in at http://localhost:\d+ as admin with password \w+", second)
     assert processes_that_name(str(home)) == []
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
+def test_interrupted_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    home = tmp_path / "airflow"
+    with subprocess.Popen(command(home), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as demo:
+        wait_until(lambda: "Database ready" in read(home / "standalone.log"))
+        demo.send_signal(number)
+
+        assert demo.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+
+    wait_until(lambda: processes_that_name(str(home)) == [])
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)

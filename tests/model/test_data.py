@@ -206,7 +206,7 @@ class TestOutputIdentity:
     def test_an_equal_producer_is_the_same_one(self):
         identity = OutputIdentity("a", "PipelineData")
         identity.claim(("dag", "task"), "Step 'one'")
-        identity.claim(tuple("dag task".split()), "Step 'one'")
+        identity.claim(tuple(iter(("dag", "task"))), "Step 'one'")
 
     def test_a_second_producer_is_refused_naming_both_and_the_way_out(self):
         identity = OutputIdentity("a", "PipelineData")

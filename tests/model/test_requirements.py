@@ -1,5 +1,6 @@
 import pytest
 
+from airflow_azureml.model.conda import CondaDependencies
 from airflow_azureml.model.requirements import package_name, read_requirements, without_sdk
 from airflow_azureml.runtime.exceptions import UserErrorException
 
@@ -101,3 +102,27 @@ def test_the_dataset_runtime_for_pandas_becomes_pandas_and_pyarrow():
     assert without_sdk(["azureml-dataset-runtime[fuse, Pandas]"])[0] == ["pandas", "pyarrow"]
     assert without_sdk(["azureml-dataprep[pandas]", "Pandas==1.5"])[0] == ["Pandas==1.5", "pyarrow"]
     assert without_sdk(["azureml-dataset-runtime"])[0] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://reader:hunter2@packages.example.com/simple",
+        "--extra-index-url https://token@packages.example.com/simple",
+    ],
+)
+def test_an_index_url_with_credentials_is_refused_without_repeating_them(line: str) -> None:
+    with pytest.raises(UserErrorException, match="holds credentials") as refused:
+        CondaDependencies().set_pip_option(line)
+    assert "hunter2" not in str(refused.value)
+    assert "token@" not in str(refused.value)
+
+
+def test_a_requirement_from_a_url_with_credentials_is_refused() -> None:
+    with pytest.raises(UserErrorException, match="holds credentials"):
+        CondaDependencies.create(pip_packages=["tool @ https://me:secret@example.com/tool.whl"])
+
+
+def test_an_account_name_for_git_over_ssh_is_no_secret() -> None:
+    dependencies = CondaDependencies.create(pip_packages=["tool @ git+ssh://git@example.com/tool.git"])
+    assert dependencies.pip_packages == ["tool @ git+ssh://git@example.com/tool.git"]

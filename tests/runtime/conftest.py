@@ -112,7 +112,8 @@ def place(request: pytest.FixtureRequest) -> Place:
 def find_python(version: str) -> str | None:
     """Return an interpreter of a version on this machine that works, None without one."""
     if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
-        return sys.executable
+        # Not the one of a virtual environment: what the tests need must not be there.
+        return str(Path(sys.base_prefix) / "bin" / f"python{version}")
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [
         *(str(path) for path in sorted((root / "versions").glob(f"{version}.*/bin/python"), reverse=True)),

@@ -16,9 +16,13 @@ ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "GIT_
 
 def run(folder, *arguments):
     environ = ENVIRON | {
-        f"GIT_{who}_{what}": "someone@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        f"GIT_{who}_{what}": "someone@example.com"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
     }
-    done = subprocess.run(["git", *arguments], cwd=folder, env=environ, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=environ, check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -127,7 +131,9 @@ class TestVariables:
 
     def test_are_all_there_is_outside_a_checkout(self, tmp_path):
         assert git_properties(tmp_path, ENVIRON) == {}
-        assert git_properties(tmp_path, ENVIRON | {"AZUREML_GIT_BUILD_ID": "17"}) == {"azureml.git.build_id": "17"}
+        assert git_properties(tmp_path, ENVIRON | {"AZUREML_GIT_BUILD_ID": "17"}) == {
+            "azureml.git.build_id": "17"
+        }
 
     def test_are_those_of_this_process_by_default(self, tmp_path, monkeypatch):
         monkeypatch.setenv("AZUREML_GIT_BRANCH", "from here")

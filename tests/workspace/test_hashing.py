@@ -41,7 +41,12 @@ class TestTheDigest:
             "schema": 1,
             "kind": "tree",
             "files": [
-                ["lib/tools.py", "9e26bf369911c45c243c684147b23fc9e1dcfcf257d299a1c632016a6fcd33f4", 6, False],
+                [
+                    "lib/tools.py",
+                    "9e26bf369911c45c243c684147b23fc9e1dcfcf257d299a1c632016a6fcd33f4",
+                    6,
+                    False,
+                ],
                 ["run.sh", "a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf", 10, True],
                 ["train.py", "c7d9b938f2689ecd5aa95521611eaa67d8ea599095dac2d55c9e29b37d4def34", 15, False],
             ],
@@ -50,7 +55,9 @@ class TestTheDigest:
         assert manifest.digest == "1cec80bb1218d9d00e00ecb33dcf31997a325038afd1486f94c79f1fab4582ad"
 
     def test_of_nothing_is_pinned(self, tmp_path):
-        assert hash_tree(tmp_path).digest == "585ae249eef01261aaac2d1b1ea0cc401db72c6952c94784e1b0563030c01b32"
+        assert (
+            hash_tree(tmp_path).digest == "585ae249eef01261aaac2d1b1ea0cc401db72c6952c94784e1b0563030c01b32"
+        )
 
     @pytest.mark.parametrize(
         "change",
@@ -108,7 +115,11 @@ class TestTheDigest:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")).write_bytes(b"x")
         (tmp_path / "\\udcff\\udcfe").write_bytes(b"x")
         manifest = hash_tree(tmp_path)
-        assert [os.fsencode(file.path) for file in manifest.files] == [b"\\udcff\\udcfe", b"two\nlines", b"\xff\xfe"]
+        assert [os.fsencode(file.path) for file in manifest.files] == [
+            b"\\udcff\\udcfe",
+            b"two\nlines",
+            b"\xff\xfe",
+        ]
         assert TreeManifest.from_document(manifest.to_document()) == manifest
         assert len({manifest.digest, hash_tree(make(tmp_path / "x", {"a": b""})).digest}) == 2
 
@@ -205,12 +216,16 @@ class TestLinks:
         (copied / "run.sh").chmod(0o755)
         assert hash_tree(folder).files == hash_tree(copied).files
 
-    @pytest.mark.parametrize("target", ["../outside", "/etc/hostname", "../steps2", "lib/../../outside", "../gone"])
+    @pytest.mark.parametrize(
+        "target", ["../outside", "/etc/hostname", "../steps2", "lib/../../outside", "../gone"]
+    )
     def test_out_of_the_folder_are_refused_by_name(self, folder, target):
         (folder.parent / "outside").write_text("secret")
         (folder.parent / "steps2").mkdir()
         (folder / "lib" / "link").symlink_to(folder / target)
-        with pytest.raises(SnapshotException, match=r"'lib/link' in .*steps' is a symbolic link that leaves the folder"):
+        with pytest.raises(
+            SnapshotException, match=r"'lib/link' in .*steps' is a symbolic link that leaves the folder"
+        ):
             hash_tree(folder)
 
     def test_out_of_the_folder_are_followed_where_that_is_wanted(self, folder):
@@ -274,7 +289,9 @@ class TestRefusals:
         with pytest.raises(SnapshotException) as caught:
             hash_tree(tmp_path, limit_bytes=5 << 20)
         assert "6.0 MiB in 3 files, more than the 5.0 MiB allowed" in str(caught.value)
-        assert "Largest: data/3.bin (3.0 MiB), data/2.bin (2.0 MiB), data/1.bin (1.0 MiB)" in str(caught.value)
+        assert "Largest: data/3.bin (3.0 MiB), data/2.bin (2.0 MiB), data/1.bin (1.0 MiB)" in str(
+            caught.value
+        )
         assert ".amlignore" in str(caught.value)
 
     def test_too_much_is_refused_before_it_is_read(self, tmp_path):

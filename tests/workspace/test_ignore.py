@@ -27,7 +27,10 @@ class TestWhichFileCounts:
         assert taken(tmp_path, self.FILES, gitignore="*.csv\n") == {"train.py", "notes.txt"}
 
     def test_amlignore_wins_outright(self, tmp_path):
-        assert taken(tmp_path, self.FILES, gitignore="*.csv\n", amlignore="*.txt\n") == {"train.py", "data.csv"}
+        assert taken(tmp_path, self.FILES, gitignore="*.csv\n", amlignore="*.txt\n") == {
+            "train.py",
+            "data.csv",
+        }
 
     def test_an_empty_amlignore_wins_too(self, tmp_path):
         assert taken(tmp_path, self.FILES, gitignore="*\n", amlignore="") == set(self.FILES)
@@ -50,7 +53,14 @@ class TestWhichFileCounts:
 
 class TestWhatIsNeverTaken:
     def test_history_and_what_python_writes_beside_a_script(self, tmp_path):
-        files = ("a.py", ".git/HEAD", "sub/.git/HEAD", "__pycache__/a.pyc", "sub/__pycache__/b.txt", "sub/c.pyc")
+        files = (
+            "a.py",
+            ".git/HEAD",
+            "sub/.git/HEAD",
+            "__pycache__/a.pyc",
+            "sub/__pycache__/b.txt",
+            "sub/c.pyc",
+        )
         assert taken(tmp_path, files, amlignore="!.git/\n!*.pyc\n!__pycache__/**\n") == {"a.py"}
 
     def test_the_git_file_of_a_worktree(self, tmp_path):

@@ -118,7 +118,9 @@ class TestUpload:
     def test_of_a_file_that_changed_meanwhile_is_refused_and_leaves_no_snapshot(self, snapshots, steps):
         tree = scan_source(steps)
         (steps / "train.py").write_text("print('later')\n")
-        with pytest.raises(SnapshotException, match=r"train\.py' changed while its directory was being uploaded"):
+        with pytest.raises(
+            SnapshotException, match=r"train\.py' changed while its directory was being uploaded"
+        ):
             snapshots.upload(tree)
         assert not snapshots.exists(tree.digest)
 
@@ -174,7 +176,9 @@ class TestUpload:
 
     def test_ignores_a_damaged_index(self, snapshots, store, steps):
         snapshots.upload(scan_source(steps))
-        overwrite(store, only(store, "indexes/"), lambda data: b'{"schema": 1, "kind": "pack", "contents": [1]}')
+        overwrite(
+            store, only(store, "indexes/"), lambda data: b'{"schema": 1, "kind": "pack", "contents": [1]}'
+        )
         (steps / "train.py").write_text("print('better')\n")
         assert snapshots.upload(scan_source(steps)).uploaded_files == 4
 
@@ -196,7 +200,11 @@ class TestLayOut:
             snapshots.lay_out(digest, tmp_path / "out")
         finally:
             os.umask(before)
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir() if path.is_file()}
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in (tmp_path / "out").iterdir()
+            if path.is_file()
+        }
         assert modes == {"train.py": 0o644, "run.sh": 0o755, "empty.txt": 0o644}
 
     def test_leaves_the_files_of_hash_paths_out(self, snapshots, steps, tmp_path):
@@ -208,7 +216,16 @@ class TestLayOut:
         assert hash_tree(tmp_path / "a" / "out") == tree.manifest
 
     def test_keeps_hostile_names(self, snapshots, steps, tmp_path):
-        for name in (b"two\nlines", b"\xff\xfe", b"-rf", b" ", b"back\\slash", "café".encode(), b"...", b"x" * 255):
+        for name in (
+            b"two\nlines",
+            b"\xff\xfe",
+            b"-rf",
+            b" ",
+            b"back\\slash",
+            "café".encode(),
+            b"...",
+            b"x" * 255,
+        ):
             Path(os.fsdecode(os.fsencode(steps) + b"/" + name)).write_bytes(name)
         tree = scan_source(steps)
         snapshots.upload(tree)
@@ -286,7 +303,9 @@ class TestAllOrNothing:
         with pytest.raises(SnapshotException, match="isn't the digest of a snapshot"):
             snapshots.lay_out(digest, area / "out")
 
-    @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: bytes(len(data))])
+    @pytest.mark.parametrize(
+        "damage", [lambda data: b"", lambda data: data[:-1], lambda data: bytes(len(data))]
+    )
     def test_damaged_packs_are_named_and_mended(self, snapshots, store, digest, steps, area, damage):
         key = only(store, "packs/")
         overwrite(store, key, damage)

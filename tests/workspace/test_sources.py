@@ -55,7 +55,9 @@ class TestWithoutHashPaths:
         assert SNAPSHOT_LIMIT_BYTES == 300 * 1024 * 1024
         with (steps / "weights.bin").open("wb") as file:
             file.truncate(SNAPSHOT_LIMIT_BYTES)
-        with pytest.raises(SnapshotException, match=r"300\.0 MiB in 3 files.*Largest: weights\.bin.*\.amlignore"):
+        with pytest.raises(
+            SnapshotException, match=r"300\.0 MiB in 3 files.*Largest: weights\.bin.*\.amlignore"
+        ):
             scan_source(steps)
         (steps / ".amlignore").write_text("*.bin\n")
         assert scan_source(steps).size_bytes < 100
@@ -94,7 +96,10 @@ class TestHashPaths:
 
     def test_listed_twice_or_in_another_order_are_the_same(self, steps):
         one = scan_source(steps, hash_paths=["../pins.txt", "data"])
-        assert scan_source(steps, hash_paths=["data", "../pins.txt", "data/big.csv", "data"]).digest == one.digest
+        assert (
+            scan_source(steps, hash_paths=["data", "../pins.txt", "data/big.csv", "data"]).digest
+            == one.digest
+        )
 
     def test_leave_out_what_python_writes(self, steps):
         (steps.parent / "common" / "__pycache__").mkdir()
@@ -107,7 +112,9 @@ class TestHashPaths:
         assert scan_source(steps, hash_paths=["../empty"]).digest != scan_source(steps).digest
 
     def test_have_to_be_there(self, steps):
-        with pytest.raises(SnapshotException, match=r"hash_paths names '\.\./gone'.*relative to the source directory"):
+        with pytest.raises(
+            SnapshotException, match=r"hash_paths names '\.\./gone'.*relative to the source directory"
+        ):
             scan_source(steps, hash_paths=["../gone"])
 
     def test_count_towards_the_limit(self, steps):

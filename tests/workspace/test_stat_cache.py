@@ -62,7 +62,11 @@ class TestUnchangedFiles:
         reads.clear()
         second = hash_tree(root, cache=cache)
         assert reads == []
-        assert (second.digest, second.size_bytes, second.files) == (first.digest, first.size_bytes, first.files)
+        assert (second.digest, second.size_bytes, second.files) == (
+            first.digest,
+            first.size_bytes,
+            first.files,
+        )
 
     def test_are_not_read_by_another_process_either(self, root, cache, reads):
         hash_tree(root, cache=cache)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas
 import pytest
@@ -14,8 +13,11 @@ from airflow_azureml.runtime.dataset.abstract import AbstractDataset
 from airflow_azureml.runtime.dataset.engine import EvaluationOptions, evaluate
 from airflow_azureml.runtime.dataset.resolve import resolve_files
 
-Write = Callable[[str, "str | bytes"], Path]
-Rows = Callable[..., pandas.DataFrame]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Write = Callable[[str, str | bytes], Path]
+    Rows = Callable[..., pandas.DataFrame]
 
 
 class NamedDatastore:

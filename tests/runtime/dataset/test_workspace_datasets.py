@@ -268,6 +268,6 @@ def test_partition_keys_are_columns(table, store, keys, message):
 
 def test_when_the_data_changed(table, store):
     changed = datetime.datetime.fromtimestamp(
-        max(path.stat().st_mtime for path in (store.root / "in").iterdir()), datetime.UTC
+        max(path.stat().st_mtime for path in (store.root / "in").iterdir()), datetime.timezone.utc
     )
     assert table.data_changed_time == changed

@@ -40,7 +40,9 @@ def concatenate(frames: Sequence[Any]) -> Any:
     shaped = [frame for frame in frames if len(frame.columns)]
     if not shaped:
         return pandas().DataFrame()
-    dtypes = {name: _dtype(name, shaped) for name in dict.fromkeys(name for frame in shaped for name in frame)}
+    dtypes = {
+        name: _dtype(name, shaped) for name in dict.fromkeys(name for frame in shaped for name in frame)
+    }
     filled = [_aligned(frame, dtypes) for frame in shaped if len(frame)]
     if not filled:
         return _aligned(shaped[0], dtypes).reset_index(drop=True)
@@ -71,7 +73,8 @@ def _aligned(frame: Any, dtypes: dict[str, Any]) -> Any:
         if name in frame.columns and (frame[name].notna().any() or not len(frame)):
             aligned[name] = frame[name]
         else:
-            aligned[name] = pandas().Series(None, index=frame.index, dtype=_nullable(dtype))
+            nothing = pandas().NaT if pandas().api.types.is_datetime64_any_dtype(dtype) else None
+            aligned[name] = pandas().Series(nothing, index=frame.index, dtype=_nullable(dtype))
     return pandas().DataFrame(aligned, index=frame.index)
 
 

@@ -123,10 +123,9 @@ def _compared(name: str, first: Any, second: Any) -> Any:
     if hasattr(second, "notna"):
         there &= second.notna()
         second = second[there]
-    result = pandas().Series(name == "ne", index=first.index)
-    if second is not None:
-        result[there] = COMPARISONS[name](first[there], second)
-    return result
+    if second is None:
+        return pandas().Series(name == "ne", index=first.index)
+    return COMPARISONS[name](first[there], second).reindex(first.index, fill_value=name == "ne")
 
 
 def _text_test(name: str, values: Any, text: str) -> Any:
