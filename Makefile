@@ -18,10 +18,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	&& command -v $$python && break; done)
 ifneq ($(UV),)
 PYTHON := $(or $(PYTHON),3.12)
-INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(PY)
-else
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 endif
+# An environment that uv has made has no pip, but it has uv, which the package depends on.
+install = if [ -z "$(UV)" ] && $(PY) -m pip --version >/dev/null 2>&1; \
+	then $(PY) -m pip install --quiet --disable-pip-version-check $(1); \
+	else $(or $(UV),$(BIN)/uv) pip install --quiet --compile-bytecode --python $(PY) $(1); fi
 LOCK = requirements/py$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # Airflow's processes start twice as fast from compiled files.
@@ -42,13 +43,13 @@ $(PY):
 # The stamps say what is installed; a newer lock or package description installs again.
 $(VENV)/.run: setup.cfg pyproject.toml requirements/py3.11.txt requirements/py3.12.txt requirements/py3.13.txt | $(PY)
 	@echo "Installing what running needs"
-	@$(INSTALL) -r $(LOCK).txt
-	@$(INSTALL) --no-deps -e .
+	@$(call install,-r $(LOCK).txt)
+	@$(call install,--no-deps -e .)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/py3.11-dev.txt requirements/py3.12-dev.txt requirements/py3.13-dev.txt
 	@echo "Installing what testing needs"
-	@$(INSTALL) -r $(LOCK)-dev.txt
+	@$(call install,-r $(LOCK)-dev.txt)
 	@touch $@
 
 run: $(VENV)/.run
@@ -64,7 +65,7 @@ lint: $(VENV)/.dev
 # mypy cannot follow the folders to their package names, so the wheel is checked, as users get it.
 types: $(VENV)/.dev
 	@rm -rf build/types && mkdir -p build/types
-	@$(PY) -m build --wheel --outdir build/types . >build/types/build.log 2>&1 || { cat build/types/build.log; exit 1; }
+	@$(PY) -m build --wheel --no-isolation --outdir build/types . >build/types/build.log 2>&1 || { cat build/types/build.log; exit 1; }
 	@$(PY) -m zipfile -e build/types/*.whl build/types/site
 	@cd build/types/site && MYPYPATH=. ../../../$(BIN)/mypy --config-file ../../../pyproject.toml -p airflow_azureml
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -34,8 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hashing-") as folder:
         root = Path(folder) / "steps"
         size_bytes = make_files(root, files)
-        print(f"{files} files, {size_bytes / 2**20:.1f} MiB; median of {repeats} (fastest), milliseconds\n")
-        print(f"{'':44}{'here':>16}{'git':>16}{'ratio':>8}")
+        print(f"{files} files, {size_bytes / 2**20:.1f} MiB, {repeats} times each, in milliseconds")
+        print("wall time: median (fastest); CPU time: median\n")
+        print(f"{'':44}{'here':>24}{'git':>24}{'wall':>8}{'CPU':>8}")
         cold(root, Path(folder), repeats)
         unchanged(root, Path(folder), repeats)
         snapshots(root, Path(folder), repeats)
@@ -86,13 +88,16 @@ def unchanged(root: Path, area: Path, repeats: int) -> None:
     def status(_: int) -> None:
         git(root, "status")
 
+    def floor(_: int) -> None:
+        stat_all(str(root))
+
     compare("unchanged, against git status", ours, status, repeats)
+    compare("floor: os.scandir and DirEntry.stat alone", floor, status, repeats)
     remembering = StatCache(area / "cache", remember_s=60)
     scan_source(root, cache=remembering)
     alone(
         "unchanged, next step of the same DAG file", lambda _: scan_source(root, cache=remembering), repeats
     )
-    compare("floor: os.scandir and DirEntry.stat alone", lambda _: stat_all(str(root)), status, repeats)
 
 
 def snapshots(root: Path, area: Path, repeats: int) -> None:
@@ -121,25 +126,37 @@ def compare(
         prepare(number)
         here.append(timed(ours, number))
         there.append(timed(theirs, number))
-    ratio = statistics.median(here) / statistics.median(there)
-    print(f"{what:44}{shown(here):>16}{shown(there):>16}{ratio:>8.2f}")
+    ratios = [statistics.median(column(here, at)) / statistics.median(column(there, at)) for at in (0, 1)]
+    print(f"{what:44}{shown(here):>24}{shown(there):>24}{ratios[0]:>8.2f}{ratios[1]:>8.2f}")
 
 
 def alone(what: str, ours: Callable[[int], object], repeats: int) -> None:
     """Time one thing and print one line."""
-    print(f"{what:44}{shown([timed(ours, number) for number in range(repeats)]):>16}")
+    print(f"{what:44}{shown([timed(ours, number) for number in range(repeats)]):>24}")
 
 
-def timed(action: Callable[[int], object], number: int) -> float:
-    """Return how long a call takes, in milliseconds."""
-    started = time.perf_counter()
+def timed(action: Callable[[int], object], number: int) -> tuple[float, float]:
+    """Return how long a call takes and what it costs, children included, in milliseconds."""
+    started, spent = time.perf_counter(), cpu_s()
     action(number)
-    return (time.perf_counter() - started) * 1000
+    return (time.perf_counter() - started) * 1000, (cpu_s() - spent) * 1000
 
 
-def shown(times: list[float]) -> str:
-    """Write the median and the fastest."""
-    return f"{statistics.median(times):.1f} ({min(times):.1f})"
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and of its finished children."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def column(times: list[tuple[float, float]], at: int) -> list[float]:
+    """Return the wall times (0) or the CPU times (1)."""
+    return [time[at] for time in times]
+
+
+def shown(times: list[tuple[float, float]]) -> str:
+    """Write the median and fastest wall time, and the median CPU time."""
+    wall, cpu = column(times, 0), column(times, 1)
+    return f"{statistics.median(wall):.1f} ({min(wall):.1f}) {statistics.median(cpu):.1f}"
 
 
 def stat_all(folder: str) -> None:

@@ -70,7 +70,7 @@ def rebuild(
 
 def _step_definition(step: PythonScriptStep) -> StepDefinition:
     source = step.source()
-    source.upload()
+    source.upload(step.log.info)
     from_data = {origin.producer.task_id for origin in step.input_origins().values()}
     target = step.compute
     return StepDefinition(

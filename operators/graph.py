@@ -25,9 +25,8 @@ def closure(steps: Iterable[PipelineStep], *, resolve: bool) -> list[PipelineSte
     """
     from airflow_azureml.operators.step import PipelineStep
 
-    named = list(dict.fromkeys(steps))
-    found = dict.fromkeys(named)
-    waiting = list(named)
+    found = dict.fromkeys(steps)
+    waiting = list(found)
     while waiting:
         step = waiting.pop()
         for upstream in step.wanted_upstream():
@@ -63,6 +62,7 @@ def check_pipeline(dag: DAG) -> None:
     for task in dag.tasks:
         for step in [task] if isinstance(task, PipelineStep) else instances_of(task):
             _check_upstream(step, dag)
+            _check_parameters(step, dag)
             step.check()
     path = find_cycle((task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids)
     if path:
@@ -88,13 +88,26 @@ def _check_upstream(step: PipelineStep, dag: DAG) -> None:
             )
 
 
-def draw_edge(upstream: Operator, task: Operator) -> None:
-    """Make ``task`` run after ``upstream``, if both are in one DAG by now; those that aren't are found by the check.
+def _check_parameters(step: PipelineStep, dag: DAG) -> None:
+    for name in step.ports.parameters_by_name_only:
+        if name not in dag.params:
+            raise DefinitionError(
+                f"{step.title}: argument arguments names parameter {name!r}, which the pipeline does not have; "
+                f"declare it: PipelineParameter({name!r}, default_value=…), in the arguments or params of a step"
+            )
 
+
+def draw_edge(upstream: Operator, task: Operator) -> bool:
+    """Make ``task`` run after ``upstream``, if both are in one DAG by now; those that never are, the check finds.
+
+    :return: whether the edge is there.
     :raises DefinitionError: the edge closes a circle.
     """
-    if upstream.has_dag() and task.has_dag() and upstream.dag is task.dag:
+    if not upstream.has_dag() or not task.has_dag() or upstream.dag is not task.dag:
+        return False
+    if upstream.task_id not in task.upstream_task_ids:
         task.set_upstream(upstream)
+    return True
 
 
 def refuse_circle(before: Any, after: Any) -> None:

@@ -141,7 +141,7 @@ def _flatten(steps: Any) -> Iterable[PipelineStep]:
     if isinstance(steps, PipelineStep):
         yield steps
     elif isinstance(steps, StepSequence):
-        yield from steps.steps
+        yield from _flatten(steps.steps)
     elif isinstance(steps, list):
         for item in steps:
             yield from _flatten(item)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
@@ -167,12 +167,16 @@ class PythonScriptStep(PipelineStep):
         """
         from airflow_azureml.compute.execution import StepExecution
         from airflow_azureml.operators.services import execution_services
+        from airflow_azureml.operators.supervision import DiesWithSupervisor
 
         try:
-            request = self._request(context)
-            outcome = StepExecution(request, execution_services(self), self.log, self._stopping).run()
+            with DiesWithSupervisor():
+                request = self._request(context)
+                outcome = StepExecution(request, execution_services(self), self.log, self._stopping).run()
         except StepCanceled as stopped:
             raise AirflowSkipException(str(stopped)) from None
+        except AirflowTaskTimeout as late:
+            raise late.with_traceback(None) from None
         except AzureMLException as error:
             if may_pass(error):
                 # Without our own frames: the script's traceback is what a reader needs, and it is in the log already.

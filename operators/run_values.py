@@ -82,7 +82,7 @@ def upstream_outputs(
     producer = origin.producer
     if producer is None:
         raise UserErrorException(
-            f"{step.title}: input {name!r} is never produced; list {origin.name!r} in the outputs of the step that writes it"
+            f"{step.title}: input {name!r} is never produced; list {origin.description} in the outputs of the step that writes it"
         )
     ti = context["ti"]
     mapped = is_mapped_alone(producer, step)
@@ -94,15 +94,18 @@ def upstream_outputs(
             f"{step.title}: input {name!r} has no data because {producer.task_id!r} left no result in this run "
             "(it was skipped, failed, or was marked by hand); clear it to run it again"
         )
-    return [StoredOutput.from_document(item["outputs"][origin.port_name]) for item in documents], producer.task_id, mapped
+    # Instances of a mapped producer may write different outputs.
+    written = [item["outputs"][origin.port_name] for item in documents if origin.port_name in item["outputs"]]
+    return [StoredOutput.from_document(document) for document in written], producer.task_id, mapped
 
 
 def is_mapped_alone(producer: Any, consumer: Any) -> bool:
     """Whether ``producer`` has many instances of which ``consumer`` reads all, rather than its own one."""
     if getattr(producer, "is_mapped", False):
         return True
-    group = producer.get_closest_mapped_task_group()
-    return group is not None and group is not consumer.get_closest_mapped_task_group()
+    group, own = producer.get_closest_mapped_task_group(), consumer.get_closest_mapped_task_group()
+    # By id: the two may be in different copies of one DAG.
+    return group is not None and (own is None or group.group_id != own.group_id)
 
 
 def _index_at(producer: Any, ti: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -91,19 +93,28 @@ def check_source(step: PythonScriptStep, directory: Path) -> None:
 
 def _refuse_shared_folder(step: PythonScriptStep, directory: Path) -> None:
     own = Path(step.dag.fileloc).resolve()
-    for path in sorted(directory.glob("*.py")):
-        if path.resolve() != own and _defines_a_dag(path):
-            raise DefinitionError(
-                f"{step.title}: no source_directory is given, and the folder of the DAG file holds other DAGs "
-                f"({path.name}); move the scripts to a folder of their own and name it: source_directory=…"
-            )
+    other = next((path for path in _python_files(directory) if path.resolve() != own and _defines_a_dag(path)), None)
+    if other is not None:
+        raise DefinitionError(
+            f"{step.title}: no source_directory is given, and the folder of the DAG file holds other DAGs "
+            f"({other.relative_to(directory)}); move the scripts to a folder of their own and name it: source_directory=…"
+        )
+
+
+def _python_files(directory: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
 
 
 @lru_cache(maxsize=1024)
 def _defines_a_dag(path: Path) -> bool:
-    text = path.read_bytes().lower()
-    # The test Airflow's own safe mode makes.
-    return b"airflow" in text and b"dag" in text
+    from airflow_azureml.discovery import PIPELINE_WORD
+
+    # The test that Airflow makes with our addition to it, see airflow_azureml.discovery.
+    text = path.read_bytes()
+    lower = text.lower()
+    return b"airflow" in lower and (b"dag" in lower or PIPELINE_WORD.search(text) is not None)
 
 
 def scan(directory: Path, hash_paths: tuple[str, ...]) -> SourceTree:

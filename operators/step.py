@@ -105,6 +105,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
             task_id = get_unique_task_id(wanted, kwargs.get("dag"), kwargs.get("task_group"))
             kwargs.setdefault("task_display_name", name)
         self._pending_upstream: list[Operator] = []
+        self._followers: list[PipelineStep] = []
         self._ports: Ports | None = None
         super().__init__(task_id=task_id, **kwargs)
         self.name = name or default_name
@@ -166,11 +167,19 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         if dag is not None and self._ports is not None:
             self._wire()
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both are the same task; steps of one name (v1) are different ones as long as they have no DAG."""
+        return self is other or (self.has_dag() and bool(super().__eq__(other)))
+
+    __hash__ = BaseOperator.__hash__
+
     def run_after(self, step: Operator) -> None:
         """Run this step after ``step`` although no data flows between them (v1 ``run_after``)."""
         if not isinstance(step, BaseOperator | MappedOperator):
             raise DefinitionError(f"{self.title}: run_after takes a step, not a {type(step).__name__}")
         self._pending_upstream.append(step)
+        if isinstance(step, PipelineStep):
+            step._followers.append(self)
         if self.has_dag():
             self._wire()
 
@@ -190,13 +199,13 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         arguments, declared = self._declaration
         del self._declaration
         since = {name: value for name, value in vars(self).items() if declared.get(name, self) is not value}
-        waiting = self._pending_upstream
+        before, after = self._pending_upstream, self._followers
         # Declared again, now that there is a DAG: this is how Airflow gives default_args and params to a task.
         type(self).__init__(self, **{**arguments, "dag": dag})
         for name, value in since.items():
             setattr(self, name, value)
-        for step in waiting:
-            self.run_after(step)
+        self._pending_upstream, self._followers = before, after
+        self._wire()
 
     def update_relative(
         self, other: DependencyMixin, upstream: bool = True, edge_modifier: EdgeModifier | None = None
@@ -251,8 +260,15 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         if self.is_unmapped:
             return
         declare_parameters(self.dag, self.title, self.ports.parameters)
-        for upstream in self.wanted_upstream():
-            draw_edge(upstream, self)
+        for origin in self.input_origins().values():
+            if origin.producer is not None:
+                draw_edge(origin.producer, self)
+        self._pending_upstream = [step for step in self._pending_upstream if not draw_edge(step, self)]
+        # Those that aren't in the DAG yet draw the edge themselves when they come.
+        followers, self._followers = self._followers, []
+        for step in followers:
+            if step.has_dag():
+                step._wire()
         for port in self.ports.outputs:
             for consumer in port.origin.consumers:
                 draw_edge(self, consumer)

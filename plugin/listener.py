@@ -34,7 +34,7 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
 def _close(dag_run: DagRun, status: RunStatus) -> None:
     from airflow_azureml import config
     from airflow_azureml.compute.identity import pipeline_run_id
-    from airflow_azureml.compute.records import now
+    from airflow_azureml.compute.records import close_open_steps, now
     from airflow_azureml.workspace.handle import open_workspace
 
     run_id = pipeline_run_id(config.deployment(), dag_run.dag_id, dag_run.run_id)
@@ -45,7 +45,10 @@ def _close(dag_run: DagRun, status: RunStatus) -> None:
         return {**record, "status": final.value, "end": end}
 
     try:
-        open_workspace(config.workspace_url()).runs.update(run_id, change)
+        workspace = open_workspace(config.workspace_url())
+        workspace.runs.update(run_id, change)
+        if status is RunStatus.FAILED:
+            close_open_steps(workspace, run_id)
     except ObjectNotFound:
         return
     except (AzureMLException, OSError) as error:

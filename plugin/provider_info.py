@@ -109,11 +109,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "grace_s": {
         "description": (
             "Seconds between asking a step's processes to end (SIGTERM) and ending them (SIGKILL) when a step is "
-            "stopped or times out."
+            "stopped or times out. Airflow ends the step's task five seconds after asking it when somebody marks or "
+            "clears it, and the processes with it: more than three leave no time to close the records then."
         ),
         "type": "float",
         "example": "30",
-        "default": "10",
+        "default": "3",
     },
     "reuse": {
         "description": (

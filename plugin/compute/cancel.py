@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_azureml.compute.records import now
 from airflow_azureml.runtime.exceptions import StepCanceled, StoreError
@@ -40,7 +41,7 @@ class CancelWatch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="cancel-watch", daemon=True)
 
-    def __enter__(self) -> CancelWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -57,24 +58,26 @@ class CancelWatch:
         """
         request = self._state.cancel
         if request is not None:
+            # Once more: the script may have ended before the watch looked, or the store failed then.
+            self._pass_on(request)
             raise StepCanceled(_reason(request))
 
     def _watch(self) -> None:
         next_look = time.monotonic() + LOOK_AT_RUN_S
         while not self._over.wait(LOOK_S):
-            if self._state.cancel_requested.is_set():
-                self._stop(self._state.cancel)
+            request = self._state.cancel
+            if request is not None:
+                with suppress(StoreError, OSError):
+                    self._pass_on(request)
+                self._stopping.set()
                 return
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + LOOK_AT_RUN_S
                 self._look_at_run()
 
-    def _stop(self, request: CancelRequest | None) -> None:
-        try:
-            if request is not None and request.run == "parent":
-                cancel_pipeline_run(self._workspace, self._pipeline_run_id, _reason(request), request.by)
-        finally:
-            self._stopping.set()
+    def _pass_on(self, request: CancelRequest) -> None:
+        if request.run == "parent":
+            cancel_pipeline_run(self._workspace, self._pipeline_run_id, _reason(request), request.by)
 
     def _look_at_run(self) -> None:
         try:
@@ -97,6 +100,7 @@ def cancel_pipeline_run(workspace: WorkspaceHandle, pipeline_run_id: str, reason
 
     :param by: the step run, or person, that stopped it.
     """
+
     def change(record: dict[str, Any]) -> dict[str, Any]:
         return {**record, "cancel": record.get("cancel") or {"reason": reason, "by": by, "time": now()}}
 

@@ -6,19 +6,21 @@ count. Whatever fails before the marker leaves nothing that a reader takes for a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_azureml.compute.records import finish
 from airflow_azureml.model.port_types import OutputPort
 from airflow_azureml.model.reading import definition_at
 from airflow_azureml.model.status import RunStatus
 from airflow_azureml.reuse.entries import Entry, EntryStore
-from airflow_azureml.runtime.exceptions import ObjectNotFound
+from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound, StepFailed
 
 if TYPE_CHECKING:
     from airflow_azureml.compute.local import LocalRun
     from airflow_azureml.compute.outputs import StoredOutput
+    from airflow_azureml.compute.staging import OutputStaging
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.stat_cache import StatCache
 
@@ -47,7 +49,7 @@ class Commit:
     """Commits one step run.
 
     :param workspace: where to.
-    :param record: the step's record.
+    :param record: the step's record; it gets what was committed once that counts, and nothing before.
     :param ports: the step's outputs, for what they register.
     """
 
@@ -64,20 +66,18 @@ class Commit:
         :param run: the script's run, ended well.
         :param outputs: what it wrote, hashed and still staged.
         :param cache: learns the hashes of the outputs.
+        :raises StepFailed: a later try has taken the step over.
         """
-        self._record["outputs"] = {item.name: item.to_document() for item in outputs}
+        self._refuse_taken_over()
         run.state.publish()
-        self._record.update(run.state.to_record())
         self.keep_log(run)
-        try:
+        record = {**self._record, **run.state.to_record()}
+        record["outputs"] = {item.name: item.to_document() for item in outputs}
+        with _Publication(run.staging, self._may_count) as publication:
             run.staging.publish(cache)
-            self._register_outputs()
-            finish(self._record, RunStatus.FINISHED)
-            self._workspace.runs.write_step(self._record)
-            self._workspace.runs.commit(self._record["id"])
-        except BaseException:
-            run.staging.withdraw()
-            raise
+            self._register_outputs(record)
+            publication.is_complete = True
+            self._make_count(record)
 
     def keep_log(self, run: LocalRun) -> None:
         """Put what the script printed into the run record's place."""
@@ -87,23 +87,22 @@ class Commit:
         self._workspace.store.put_file(key, run.folder.log)
         self._record["logs"] = [{"name": LOG_NAME, "size_bytes": run.folder.log.stat().st_size, "key": key}]
 
-    def reuse(self, entry: Entry) -> None:
-        """Make an earlier result the result of this step: its outputs, metrics, artifacts, logs and effects."""
-        origin = self._origin(entry)
-        for field in COPIED_FROM_ORIGIN:
-            self._record[field] = origin.get(field, self._record[field])
-        self._record["outputs"] = {name: dict(item) for name, item in entry.outputs.items()}
-        self._record["reused_from"] = entry.step_run_id
-        self._record["properties"] = {
-            **self._record["properties"],
+    def reuse(self, entry: Entry, origin: Mapping[str, Any]) -> None:
+        """Make an earlier result the result of this step: its outputs, metrics, artifacts, logs and effects.
+
+        :param origin: the record of the step run that made it.
+        """
+        record = {**self._record, **{field: origin[field] for field in COPIED_FROM_ORIGIN if field in origin}}
+        record["outputs"] = {name: dict(item) for name, item in entry.outputs.items()}
+        record["reused_from"] = entry.step_run_id
+        record["properties"] = {
+            **record["properties"],
             "azureml.reusedrunid": entry.step_run_id,
             "azureml.reusedpipelinerunid": str(origin.get("pipeline_run_id", "")),
             "azureml.isreused": "true",
         }
-        self._register_outputs()
-        finish(self._record, RunStatus.FINISHED)
-        self._workspace.runs.write_step(self._record)
-        self._workspace.runs.commit(self._record["id"])
+        self._register_outputs(record)
+        self._make_count(record)
 
     def remember(self, entries: EntryStore, key: str, replaces: int | None) -> Entry:
         """Remember the committed result for later runs; return the entry that counts."""
@@ -118,7 +117,7 @@ class Commit:
             duration_s=record["duration_s"],
             outputs=record["outputs"],
         )
-        return entries.remember(entry, replace=replaces)
+        return entries.remember(entry, replaces=replaces)
 
     def document(self) -> dict[str, Any]:
         """Return what later steps and Airflow tasks read as the step's result."""
@@ -132,16 +131,36 @@ class Commit:
             "outputs": record["outputs"],
         }
 
-    def _origin(self, entry: Entry) -> Mapping[str, Any]:
+    def _make_count(self, record: dict[str, Any]) -> None:
+        """Write the record, then the marker."""
+        runs = self._workspace.runs
+        finish(record, RunStatus.FINISHED)
+        runs.write_step(record)
         try:
-            return self._workspace.runs.get(entry.step_run_id)
-        except ObjectNotFound:
-            # Somebody removed the run's record; its outputs are there and have been checked.
-            return {}
+            runs.commit(record["id"])
+        except (AzureMLException, OSError):
+            # An answer may get lost after the marker was written.
+            if self._may_count() is not True:
+                raise
+        self._record.update(record)
 
-    def _register_outputs(self) -> None:
+    def _may_count(self) -> bool | None:
+        """Whether the marker is there; ``None`` when nobody can tell now."""
+        try:
+            return self._workspace.runs.is_committed(self._record["id"])
+        except (AzureMLException, OSError):
+            return None
+
+    def _refuse_taken_over(self) -> None:
+        found = RunStatus(self._workspace.runs.get(self._record["id"])["status"])
+        if found.is_terminal:
+            raise StepFailed(
+                "this try was given up because its worker seemed dead, and another one may be running; its results don't count"
+            )
+
+    def _register_outputs(self, record: dict[str, Any]) -> None:
         """Register the outputs that ask for it; they count with this step's commit."""
-        for name, output in self._record["outputs"].items():
+        for name, output in record["outputs"].items():
             port = self._ports.get(name)
             if port is None or port.register is None:
                 continue
@@ -155,16 +174,51 @@ class Commit:
                 description=port.register.get("description"),
                 tags=port.register.get("tags"),
                 create_new_version=port.register.get("create_new_version", True),
-                pending_run=self._record["id"],
+                pending_run=record["id"],
             )
-            self._record["registrations"] = [
-                item for item in self._record["registrations"] if item.get("output") != name
-            ] + [
+            record["registrations"] = [
+                *(item for item in record["registrations"] if item.get("output") != name),
                 {
                     "kind": "dataset",
                     "name": registered.name,
                     "version": registered.version,
                     "id": registered.id,
                     "output": name,
-                }
+                },
             ]
+
+
+def origin_of(workspace: WorkspaceHandle, entry: Entry) -> dict[str, Any]:
+    """Return the record of the step run that made a result; empty when somebody removed it.
+
+    :raises StoreError: it cannot be read.
+    """
+    try:
+        return workspace.runs.get(entry.step_run_id)
+    except ObjectNotFound:
+        # The outputs are there and have been checked.
+        return {}
+
+
+class _Publication:
+    """Outputs that are in their places, until it is known whether they count; if they don't, they are taken back.
+
+    :param staging: what publishes them.
+    :param may_count: whether the commit marker is there; asked when its writing was tried and failed.
+    """
+
+    def __init__(self, staging: OutputStaging, may_count: Callable[[], bool | None]) -> None:
+        self._staging = staging
+        self._may_count = may_count
+        self.is_complete = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or (self.is_complete and self._may_count() is not False):
+            self._staging.keep()
+            return
+        # What can't be taken back is no result either: the first error is the one to tell.
+        with suppress(AzureMLException, OSError):
+            self._staging.withdraw()

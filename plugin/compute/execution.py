@@ -9,32 +9,35 @@ from logging import Logger
 from typing import Any
 
 from airflow_azureml.compute.cancel import canceled
-from airflow_azureml.compute.commit import Commit
+from airflow_azureml.compute.commit import Commit, origin_of
 from airflow_azureml.compute.inputs import ResolvedInput
-from airflow_azureml.compute.local import LocalRun
+from airflow_azureml.compute.local import LocalRun, describe
 from airflow_azureml.compute.outputs import StoredOutput, load_manifest, save_manifest, stored_manifest
 from airflow_azureml.compute.records import (
     close_lost_tries,
     finish,
     new_pipeline_record,
     new_step_record,
+    open_pipeline_run,
 )
-from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest
+from airflow_azureml.compute.request import (
+    ExecutionServices,
+    StepOutcome,
+    StepRequest,
+    default_datastore,
+    output_places,
+)
+from airflow_azureml.compute.staging import withdraw_outputs
+from airflow_azureml.compute.step_action import step_action
 from airflow_azureml.compute.step_inputs import resolve_inputs
 from airflow_azureml.compute.working_directory import WorkingDirectory
-from airflow_azureml.model.port_types import OutputPort
-from airflow_azureml.model.ports import Ports
 from airflow_azureml.model.status import RunStatus
-from airflow_azureml.model.tokens import token_to_document
-from airflow_azureml.reuse.action import Action, build_action
+from airflow_azureml.reuse.action import Action
 from airflow_azureml.reuse.entries import EntryStore, family_of
 from airflow_azureml.reuse.gate import Decision, Gate
 from airflow_azureml.reuse.reasons import ReasonCode
-from airflow_azureml.runtime.exceptions import StepCanceled, StoreError
+from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, StoreError
 from airflow_azureml.workspace.manifest import TreeManifest
-
-STEP_VERSION = 1
-"""Raised when the same definition of a script step would do something else than before."""
 
 
 class StepExecution:
@@ -72,16 +75,16 @@ class StepExecution:
         except BaseException as error:
             # A step that Airflow stopped (its run failed, somebody marked or cleared it) hasn't failed by itself.
             status = RunStatus.CANCELED if self._stopping.is_set() else RunStatus.FAILED
-            self._close(status, str(error) or type(error).__name__)
+            self._close(status, str(error) if isinstance(error, AzureMLException) else describe(error))
             raise
 
     def _open_records(self) -> None:
         request = self._request
-        self._workspace.runs.create_pipeline_run(
-            new_pipeline_record(request.identity, request.run_parameters, request.url)
-        )
+        document = new_pipeline_record(request.identity, request.run_parameters, request.url)
+        open_pipeline_run(self._workspace, document)
         for step_id in close_lost_tries(self._workspace, request.identity):
             WorkingDirectory(self._services.scratch, step_id).remove()
+            withdraw_outputs(self._workspace, output_places(request, self._workspace, step_id))
             self._log.warning("an earlier try of this step ended with its worker; what it left was removed")
         self._workspace.runs.write_step(self._record)
 
@@ -93,12 +96,12 @@ class StepExecution:
             for item in inputs
         }
         action = self._action(inputs)
-        decision = self._decide(action)
+        decision, origin = self._decide(action)
         self._record["reuse"] = decision.to_document()
         self._log.info("reuse: %s", decision.message)
         commit = Commit(self._workspace, self._record, self._request.ports.outputs)
-        if decision.entry is not None:
-            commit.reuse(decision.entry)
+        if decision.entry is not None and origin is not None:
+            commit.reuse(decision.entry, origin)
         else:
             self._compute(inputs, commit)
         self._remember(commit, action, decision)
@@ -110,8 +113,15 @@ class StepExecution:
                 outputs = run.compute(inputs)
                 commit.results(run, outputs, self._services.hashes)
             except BaseException:
-                commit.keep_log(run)
+                self._keep_log(run, commit)
                 raise
+
+    def _keep_log(self, run: LocalRun, commit: Commit) -> None:
+        """Keep the log of a script that failed; trouble with that must not hide why it failed."""
+        try:
+            commit.keep_log(run)
+        except (AzureMLException, OSError) as error:
+            self._log.warning("the script's log could not be kept in the run record (%s)", error)
 
     def _remember(self, commit: Commit, action: Action, decision: Decision) -> None:
         """Remember what the step ran under, and its result when it is a new one."""
@@ -122,7 +132,7 @@ class StepExecution:
                 commit.remember(self._entries, action.key, decision.replaces)
             save_manifest(self._workspace, self._code.digest, self._code)
             self._entries.save_action(action, self._family, self._request.identity.run_id)
-        except (StoreError, OSError) as error:
+        except (AzureMLException, OSError, TypeError, ValueError) as error:
             # The step's results stand; only the next run can't find them.
             self._log.warning("reuse: this result could not be remembered (%s)", error)
 
@@ -140,42 +150,42 @@ class StepExecution:
         return family_of(identity.dag_id, identity.task_id, identity.map_index)
 
     def _action(self, inputs: list[ResolvedInput]) -> Action:
-        request, ports = self._request, self._request.ports
+        request = self._request
+        environment = self._services.environments.identity(request.environment)
         self._record["snapshot"] = request.source.digest
-        self._record["environment"] = {"digest": request.environment.digest}
-        return build_action(
-            step_type=request.identity.step_type,
-            step_version=STEP_VERSION,
-            script=request.script,
+        self._record["environment"] = {"digest": environment}
+        return step_action(
+            request,
+            [item.identity for item in inputs],
             code=self._code.digest,
-            arguments=[token_to_document(token) for token in ports.arguments],
-            parameters={
-                **request.parameters,
-                **{f"params.{name}": value for name, value in ports.parameter_variables(request.parameters).items()},
-            },
-            outputs=[_key_document(port) for port in ports.outputs],
-            inputs=[item.identity for item in inputs],
-            environment=request.environment.digest,
-            version=request.version,
-            aliases=_aliases(ports),
+            environment=environment,
+            default_datastore=default_datastore(request, self._workspace),
         )
 
-    def _decide(self, action: Action) -> Decision:
+    def _decide(self, action: Action) -> tuple[Decision, Mapping[str, Any] | None]:
+        """Decide whether the step runs; for a hit, return the record of the run that made the result too."""
         if not self._services.read_results:
             message = "ran because [azureml] reuse is off"
-            return Decision(ReasonCode.BYPASSED_BY_RUN, message, action.key)
+            return Decision(ReasonCode.BYPASSED_BY_RUN, message, action.key), None
         gate = Gate(
             self._entries,
             check_output=self._check_output,
             files_of=self._files_of,
         )
-        return gate.decide(
+        decision = gate.decide(
             action,
             family=self._family,
             allow_reuse=self._request.allow_reuse,
             regenerate=self._request.regenerate,
             source_label=self._request.source.label,
         )
+        if decision.entry is None:
+            return decision, None
+        try:
+            return decision, origin_of(self._workspace, decision.entry)
+        except (AzureMLException, OSError) as error:
+            message = f"ran because the record of run {decision.entry.run_id} could not be read ({error})"
+            return Decision(ReasonCode.INDEX_DOWN, message, action.key, replaces=decision.entry.generation), None
 
     def _check_output(self, document: Any) -> str | None:
         _, problem = stored_manifest(
@@ -193,21 +203,11 @@ class StepExecution:
             raise StepCanceled(f"the pipeline run was stopped: {cancel['reason']}")
 
     def _close(self, status: RunStatus, error: str) -> None:
-        finish(self._record, status, error)
         try:
+            if self._workspace.runs.is_committed(self._record["id"]):
+                # Stopped after its results counted: its record says so already.
+                return
+            finish(self._record, status, error)
             self._workspace.runs.write_step(self._record)
         except (StoreError, OSError) as trouble:
             self._log.warning("the run record could not be closed (%s)", trouble)
-
-
-def _key_document(port: OutputPort) -> dict[str, Any]:
-    """Return what of an output decides about its bytes; what it is registered as afterwards does not."""
-    return {"name": port.name, "kind": port.kind, "datastore": port.datastore, "path": port.path}
-
-
-def _aliases(ports: Ports) -> dict[str, str]:
-    """Return, for ports whose names nobody chose, the name under which they enter the key: their place."""
-    aliases = {}
-    for kind, named in (("in", ports.inputs), ("out", ports.outputs)):
-        aliases.update({port.name: f"#{kind}{place}" for place, port in enumerate(named) if port.generated_name})
-    return aliases

@@ -15,7 +15,7 @@ def pipeline_run_id(deployment: str, dag_id: str, run_id: str) -> str:
     :param dag_id: the DAG.
     :param run_id: Airflow's id of the DAG run.
     """
-    return str(uuid.uuid5(_NAMESPACE, "\x00".join((deployment, dag_id, run_id))))
+    return _id_of(deployment, dag_id, run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class StepIdentity:
     :param step_name: the step's name as people know it (v1 ``name``).
     :param step_type: class name of the step.
     :param experiment: the experiment the run belongs to (v1 ``ExperimentName``).
+    :param instance: Airflow's own id of this try, which never comes again; a run that is deleted and created anew under its name
+        counts tries from 1 again.
     """
 
     deployment: str
@@ -42,6 +44,7 @@ class StepIdentity:
     step_name: str
     step_type: str
     experiment: str
+    instance: str = ""
 
     @property
     def pipeline_run_id(self) -> str:
@@ -50,14 +53,11 @@ class StepIdentity:
 
     @property
     def step_run_id(self) -> str:
-        """Id of this try of the step; every try has its own record."""
-        return self._of_try(self.try_number)
+        """Id of this try of the step; every try has its own record and its own places for outputs."""
+        return _id_of(
+            self.pipeline_run_id, self.task_id, str(self.map_index), str(self.try_number), self.instance
+        )
 
-    @property
-    def earlier_tries(self) -> tuple[str, ...]:
-        """Ids of the tries before this one, latest first."""
-        return tuple(self._of_try(number) for number in range(self.try_number - 1, 0, -1))
 
-    def _of_try(self, number: int) -> str:
-        name = "\x00".join((self.pipeline_run_id, self.task_id, str(self.map_index), str(number)))
-        return str(uuid.uuid5(_NAMESPACE, name))
+def _id_of(*parts: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, "\x00".join(parts)))

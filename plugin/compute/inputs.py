@@ -1,43 +1,68 @@
-"""Inputs of a step: what they hold, what they are known by, and how the script gets to see them.
+"""Inputs of a step: what they hold and what they are known by.
 
-A *mounted* input is a view made of links: folders are the step's own, files are the stored ones, read-only. A *downloaded* input
-is a private copy. A *direct* input is a dataset id that the run context opens.
+What a script gets to see of them is made in :mod:`airflow_azureml.compute.views`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from airflow_azureml.compute.files import LinkedFile, copy_file, link_file
+from airflow_azureml.compute.files import FileState
 from airflow_azureml.compute.outputs import StoredOutput, stored_manifest
+from airflow_azureml.compute.overlay import ARRIVING
 from airflow_azureml.model.canonical import digest_of
 from airflow_azureml.model.port_types import InputPort
 from airflow_azureml.reuse.action import IdentityClass, InputIdentity
 from airflow_azureml.runtime.dataset.resolve import ResolvedFile, is_single_file, resolve_files
-from airflow_azureml.runtime.exceptions import UserErrorException
+from airflow_azureml.runtime.exceptions import SnapshotException, TransientError, UserErrorException
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.hashing import hash_file, hash_tree
 from airflow_azureml.workspace.manifest import FileDigest, TreeManifest
+from airflow_azureml.workspace.names import encode_name
 from airflow_azureml.workspace.stat_cache import StatCache
+
+
+class InputChanged(TransientError, UserErrorException):
+    """Somebody changed an input while it was being looked at; another try finds it at rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputTree:
-    """Files to show to a script.
+    """Files of an input, as they were when their content was looked at.
 
     :param root: local folder that holds them, or one file.
-    :param place: where the tree appears below the mount, POSIX; the same for producer and consumer.
-    :param names: file names below ``root``; one empty name when ``root`` is the file.
-    :param folders: empty folders below ``root``.
+    :param place: where the tree appears below the mount, POSIX.
+    :param files: name below ``root`` and state of each file; one with an empty name when ``root`` is the file.
+    :param folders: empty folders below ``root``; an empty name is ``root`` itself.
+    :param is_shared: whether other steps may put other files in the place of these while the step runs.
     """
 
     root: Path
     place: str
-    names: tuple[str, ...]
+    files: tuple[tuple[str, FileState], ...]
     folders: tuple[str, ...] = ()
+    is_shared: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        place: str,
+        names: Iterable[str],
+        folders: Iterable[str] = (),
+        *,
+        is_shared: bool = False,
+    ) -> InputTree:
+        """Make a tree of files as they are now."""
+        files = tuple((name, FileState.of(root / name if name else root)) for name in names)
+        return cls(root, place, files, tuple(folders), is_shared)
+
+    def path(self, name: str) -> Path:
+        """Return where a file of the tree is."""
+        return self.root / name if name else self.root
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +113,19 @@ class InputResolver:
         files: dict[str, str] = {}
         for index, output in enumerate(outputs):
             manifest = self._written(port.name, output, producer)
-            place = f"mapped/{port.name}/{index}" if is_mapped else None
-            trees.append(self._tree_of(output, manifest, place))
+            if is_mapped:
+                trees.append(self._own_tree(output, manifest, f"@mapped/{port.name}/{index}"))
+            else:
+                trees.append(self._group_tree(output, manifest))
             files.update(_named(manifest, output, f"{index}/" if is_mapped else ""))
         digests = [output.digest for output in outputs]
         identity = digest_of(digests) if is_mapped else digests[0]
-        inside = f"mapped/{port.name}" if is_mapped else f"{outputs[0].datastore}/{outputs[0].path}"
+        inside = (
+            f"@mapped/{port.name}" if is_mapped else f"{encode_name(outputs[0].datastore)}/{outputs[0].path}"
+        )
         return ResolvedInput(
             port,
-            InputIdentity(port.name, port.mode, IdentityClass.CONTENT, identity, files, producer),
+            _identity(port, identity, files, producer),
             tuple(trees),
             inside,
             {"kind": "produced", "producer": producer, "outputs": [item.to_document() for item in outputs]},
@@ -115,10 +144,8 @@ class InputResolver:
         identity = digest_of({"definition": without_places(definition), "content": output.digest})
         return ResolvedInput(
             port,
-            InputIdentity(
-                port.name, port.mode, IdentityClass.CONTENT, identity, _named(manifest, output, ""), producer
-            ),
-            (),
+            _identity(port, identity, _named(manifest, output, ""), producer),
+            (self._group_tree(output, manifest),),
             saved,
             {"kind": "produced", "producer": producer, "id": saved, "outputs": [output.to_document()]},
         )
@@ -126,25 +153,25 @@ class InputResolver:
     def reference(self, port: InputPort, datastore: str, path: str) -> ResolvedInput:
         """Resolve a file or folder of a datastore (v1 ``DataReference`` and ``DataPath``).
 
-        :raises UserErrorException: there is nothing at that path.
+        :raises UserErrorException: there is nothing at that path, or it leaves the datastore.
         """
-        source = self._workspace.datastores.root(datastore) / path
-        place = f"{datastore}/{path}".rstrip("/")
-        if source.is_file():
-            manifest = TreeManifest([self._digest(source, source.name)], [])
-            tree = InputTree(source, place, ("",))
-        elif source.is_dir():
-            manifest = hash_tree(source, cache=self._cache, keep_empty_directories=True)
-            names = tuple(item.path for item in manifest.files)
-            tree = InputTree(source, place, names, tuple(manifest.empty_directories))
-        else:
+        inside = _confined(port.name, path)
+        source = self._workspace.datastores.root(datastore) / inside
+        place = f"{encode_name(datastore)}/{inside}".rstrip("/")
+        if not source.exists():
             raise UserErrorException(
                 f"input {port.name!r}: datastore {datastore!r} has nothing at {path!r}; upload the data or correct the path"
             )
+        try:
+            manifest = self._content(source)
+            names = ("",) if source.is_file() else [item.path for item in manifest.files]
+            tree = InputTree.of(source, place, names, manifest.empty_directories)
+        except (OSError, SnapshotException) as error:
+            raise UserErrorException(f"input {port.name!r} cannot be read: {error}") from error
         identity = digest_of({"type": "file" if source.is_file() else "directory", "tree": manifest.digest})
         return ResolvedInput(
             port,
-            InputIdentity(port.name, port.mode, IdentityClass.CONTENT, identity, _table(manifest.files)),
+            _identity(port, identity, _table(manifest.files)),
             (tree,),
             place,
             {"kind": "reference", "datastore": datastore, "path": path},
@@ -161,15 +188,22 @@ class InputResolver:
         """
         document = dict(definition)
         files = resolve_files(document, self._workspace.datastores.root)
-        manifest = TreeManifest([self._digest(Path(item.path), item.name) for item in files], [])
-        identity = digest_of({"definition": without_places(definition), "content": manifest.digest})
-        saved = self._workspace.datasets.save(definition)
         is_direct = port.mode == "direct"
+        is_file = not is_direct and is_single_file(document, files)
+        trees = tuple(_tree_of_file(port.name, item) for item in files)
+        manifest = TreeManifest([self._digest(Path(item.path), item.name) for item in files], [])
+        saved = self._workspace.datasets.save(definition)
+        identity = {"definition": without_places(definition), "content": manifest.digest}
+        if is_file:
+            # The script gets a file's path, and not a folder's with the same file in it.
+            identity["type"] = "file"
+        if _reads_paths(definition["source"]):
+            identity["paths"] = [item.origin for item in files]
         return ResolvedInput(
             port,
-            InputIdentity(port.name, port.mode, IdentityClass.CONTENT, identity, _table(manifest.files)),
-            () if is_direct else tuple(_tree_of_file(port.name, item) for item in files),
-            saved if is_direct else _inside(port.name, document, files),
+            _identity(port, digest_of(identity), _table(manifest.files)),
+            trees,
+            saved if is_direct else f"@datasets/{port.name}" + (f"/{files[0].name}" if is_file else ""),
             {"kind": "dataset", "id": saved, **(registered or {})},
         )
 
@@ -182,17 +216,40 @@ class InputResolver:
             )
         return manifest
 
-    def _tree_of(self, output: StoredOutput, manifest: TreeManifest, place: str | None) -> InputTree:
-        root = self._workspace.datastores.root(output.datastore)
-        names = tuple(item.path for item in manifest.files)
-        folders = tuple(manifest.empty_directories)
-        if place is None:
-            return InputTree(root / output.group, f"{output.datastore}/{output.group}", names, folders)
-        own = tuple(_below(name, output) for name in names if _is_below(name, output))
-        return InputTree(root / output.path, place, own)
+    def _group_tree(self, output: StoredOutput, manifest: TreeManifest) -> InputTree:
+        root = self._workspace.datastores.root(output.datastore) / output.group
+        names = [item.path for item in manifest.files]
+        place = f"{encode_name(output.datastore)}/{output.group}"
+        return InputTree.of(root, place, names, manifest.empty_directories, is_shared=not output.exclusive)
+
+    def _own_tree(self, output: StoredOutput, manifest: TreeManifest, place: str) -> InputTree:
+        root = self._workspace.datastores.root(output.datastore) / output.path
+        own = output.span.own(manifest)
+        names = [item.path for item in own.files]
+        # Also of an instance that wrote nothing: its consumers count folders.
+        folders = own.empty_directories if names else ("", *own.empty_directories)
+        return InputTree.of(root, place, names, folders, is_shared=not output.exclusive)
+
+    def _content(self, source: Path) -> TreeManifest:
+        if source.is_file():
+            return TreeManifest([self._digest(source, source.name)], [])
+        found = hash_tree(source, cache=self._cache, keep_empty_directories=True)
+        # What another run is about to put into its place isn't there yet.
+        return TreeManifest(
+            [item for item in found.files if not item.path.startswith(f"{ARRIVING}/")],
+            [path for path in found.empty_directories if PurePosixPath(path).parts[0] != ARRIVING],
+        )
 
     def _digest(self, path: Path, name: str) -> FileDigest:
         return hash_file(path, cache=self._cache)._replace(path=name)
+
+
+def _identity(
+    port: InputPort, digest: str, files: Mapping[str, str], producer: str | None = None
+) -> InputIdentity:
+    return InputIdentity(
+        port.name, port.mode, IdentityClass.CONTENT, digest, port.kind, port.path_on_compute, files, producer
+    )
 
 
 def without_places(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,96 +258,31 @@ def without_places(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition, "source": source}
 
 
+def _reads_paths(source: Mapping[str, Any]) -> bool:
+    """Whether a dataset makes columns out of the paths of its files, so that they are part of its data."""
+    return bool(source.get("partition_format") or source.get("include_path"))
+
+
+def _confined(name: str, path: str) -> str:
+    parts = PurePosixPath(path.strip("/")).parts
+    if ".." in parts or "\0" in path:
+        raise UserErrorException(f"input {name!r}: path {path!r} leaves the datastore; give a path inside it")
+    return "/".join(parts)
+
+
 def _table(files: Iterable[FileDigest]) -> dict[str, str]:
     return {item.path: item.sha256 for item in files}
 
 
-def _inside_group(output: StoredOutput) -> str:
-    return output.path[len(output.group) :].strip("/")
-
-
-def _is_below(name: str, output: StoredOutput) -> bool:
-    inside = _inside_group(output)
-    return not inside or name == inside or name.startswith(f"{inside}/")
-
-
-def _below(name: str, output: StoredOutput) -> str:
-    return name[len(_inside_group(output)) :].strip("/")
-
-
 def _named(manifest: TreeManifest, output: StoredOutput, prefix: str) -> dict[str, str]:
     """Return ``name -> sha256`` as people know the files: below the output; the output's own name for a file."""
-    return {
-        prefix + (_below(item.path, output) or item.path if _is_below(item.path, output) else item.path): item.sha256
+    span = output.span
+    names = {
+        item.path: (span.below(item.path) or item.path) if span.is_own(item.path) else item.path
         for item in manifest.files
     }
+    return {prefix + names[item.path]: item.sha256 for item in manifest.files}
 
 
 def _tree_of_file(name: str, item: ResolvedFile) -> InputTree:
-    return InputTree(Path(item.path), f"datasets/{name}/{item.name}", ("",))
-
-
-def _inside(name: str, definition: dict[str, Any], files: list[ResolvedFile]) -> str:
-    """Return where a dataset appears: a folder, or the file itself when the dataset is one file (v1)."""
-    return f"datasets/{name}/{files[0].name}" if is_single_file(definition, files) else f"datasets/{name}"
-
-
-class InputViews:
-    """Shows inputs to a script, and notices when the script changed what it was only shown.
-
-    :param mount: folder under which mounted datastores and datasets appear.
-    :param downloads: folder under which downloaded ones appear, with the same layout.
-    :param working_directory: what a relative ``path_on_compute`` is relative to.
-    """
-
-    def __init__(self, mount: Path, downloads: Path, working_directory: Path) -> None:
-        self._roots = {"mount": mount, "download": downloads}
-        self._working_directory = working_directory
-        self._links: list[LinkedFile] = []
-
-    def lay_out(self, item: ResolvedInput) -> str:
-        """Lay out one input and return what the script is given: a local path, or the id of a direct dataset."""
-        mode = item.port.mode
-        if mode == "direct":
-            return item.inside
-        for tree in item.trees:
-            self._lay_out_tree(tree, mode)
-        local = self._roots[mode] / item.inside
-        if not local.exists():
-            # A declared output that was never written: its consumer starts all the same (v1).
-            local.mkdir(parents=True)
-        return str(self._placed(local, item.port))
-
-    def altered(self) -> list[Path]:
-        """Return the stored files that changed while the script ran."""
-        return [link.source for link in self._links if not link.is_unchanged()]
-
-    def _lay_out_tree(self, tree: InputTree, mode: str) -> None:
-        target = self._roots[mode] / tree.place
-        for folder in tree.folders:
-            (target / folder).mkdir(parents=True, exist_ok=True)
-        for name in tree.names:
-            source, shown = (tree.root / name, target / name) if name else (tree.root, target)
-            if shown.exists():
-                # The same data under two input names: one view serves both.
-                continue
-            if mode == "download":
-                copy_file(source, shown)
-            else:
-                self._links.append(link_file(source, shown))
-
-    def _placed(self, local: Path, port: InputPort) -> Path:
-        """Make an input appear where the user wants it, too."""
-        if port.path_on_compute is None:
-            return local
-        place = self._working_directory / port.path_on_compute
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_symlink() or (place.exists() and port.overwrite):
-            place.unlink()
-        elif place.exists():
-            raise UserErrorException(
-                f"input {port.name!r}: path_on_compute {port.path_on_compute!r} exists already; "
-                "choose another path or pass overwrite=True"
-            )
-        place.symlink_to(local)
-        return place
+    return InputTree.of(Path(item.path), f"@datasets/{name}/{item.name}", ("",))

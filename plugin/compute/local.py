@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from logging import Logger
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from airflow_azureml.compute.cancel import CancelWatch
 from airflow_azureml.compute.environments import Interpreter, base_environment
-from airflow_azureml.compute.inputs import InputViews, ResolvedInput
-from airflow_azureml.compute.outputs import OutputStaging, StoredOutput
+from airflow_azureml.compute.inputs import ResolvedInput
+from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.process import run_process
 from airflow_azureml.compute.process_status import ExitStatus
-from airflow_azureml.compute.request import ExecutionServices, StepRequest
+from airflow_azureml.compute.request import ExecutionServices, StepRequest, output_places
 from airflow_azureml.compute.run_server import RunServer
+from airflow_azureml.compute.staging import OutputStaging
 from airflow_azureml.compute.step_log import StepLog
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
+from airflow_azureml.compute.views import InputViews
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.tokens import render_arguments
-from airflow_azureml.runtime.exceptions import StepCanceled, StepFailed
+from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, StepFailed
 from airflow_azureml.runtime.service import SOCKET_VARIABLE
 from airflow_azureml.runtime.ship import ship
 from airflow_azureml.workspace.run_service import RunService
@@ -80,17 +83,12 @@ class LocalRun:
             },
         )
         self.staging = OutputStaging(
-            services.workspace,
-            self.folder.mount,
-            request.identity.step_run_id,
-            request.default_datastore or services.workspace.datastores.default().name,
-            self.folder.code,
-            request.ports.outputs,
+            services.workspace, self.folder.written, self.folder.code, output_places(request, services.workspace)
         )
         self._views = InputViews(self.folder.mount, self.folder.downloads, self.folder.code)
         self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
 
-    def __enter__(self) -> LocalRun:
+    def __enter__(self) -> Self:
         self.folder.create()
         return self
 
@@ -109,8 +107,6 @@ class LocalRun:
         :raises StepFailed: it ended badly; the message says how.
         :raises StepCanceled: it was stopped on purpose.
         """
-        source = self._request.source
-        source.upload()
         with self._interpreter() as interpreter:
             self._record["environment"] = {
                 "digest": interpreter.digest,
@@ -118,20 +114,24 @@ class LocalRun:
                 "python_version": interpreter.version,
                 "packages": (interpreter.lock or "").splitlines(),
             }
-            self._services.workspace.snapshots.lay_out(
-                source.digest, self.folder.code, self._services.cache / "snapshots"
-            )
+            self._request.source.lay_out(self.folder.code, self._services.cache / "snapshots", self._tell)
             for name in (OUTPUTS, LOGS):
                 (self.folder.code / name).mkdir(exist_ok=True)
-            input_values = {item.name: self._views.lay_out(item) for item in inputs}
-            status = self._run_script(interpreter, inputs, input_values)
+            try:
+                input_values = {item.name: self._views.lay_out(item) for item in inputs}
+                status = self._run_script(interpreter, inputs, input_values)
+            finally:
+                self._views.remove_links()
         self._judge(status)
         return self.staging.collect()
 
     def _interpreter(self) -> Interpreter:
         return self._services.environments.ensure(
-            self._request.environment, lambda line: self._log.info("%s", line), self._stopping
+            self._request.environment, self._tell, self._stopping
         )
+
+    def _tell(self, line: str) -> None:
+        self._log.info("%s", line)
 
     def _run_script(
         self, interpreter: Interpreter, inputs: Sequence[ResolvedInput], input_values: Mapping[str, str]
@@ -184,11 +184,10 @@ class LocalRun:
         )
         environment.update(ports.parameter_variables(request.parameters))
         runtime = ship(self._services.cache / "runtime")
-        # v1: the root of the source directory is importable, not only the script's own folder.
-        path = [str(self.folder.code), str(runtime)]
-        if own := environment.get("PYTHONPATH"):
-            path.insert(1, own)
-        environment["PYTHONPATH"] = ":".join(path)
+        # v1: the root of the source directory is importable, not only the script's own folder. The runtime comes first because
+        # its sitecustomize must be found; it leads to the user's own, if there is one.
+        path = [str(runtime), str(self.folder.code), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         return environment
 
     def _judge(self, status: ExitStatus) -> None:
@@ -197,17 +196,16 @@ class LocalRun:
         if altered:
             names = ", ".join(path.name for path in altered[:3])
             raise StepFailed(
-                f"the script changed input files in place ({names}); mounted inputs are shared and read-only: "
-                "read them with as_download() to get a private copy"
+                f"input files changed while the script ran ({names}), so nobody can tell what its results are made of; if the "
+                "script writes to them: mounted inputs are shared, as_download() gives a private copy; else run the step again"
             )
         if not status.succeeded:
-            raise StepFailed(self._post_mortem(status), exit_code=status.code, signal=status.signal)
-
-    def _post_mortem(self, status: ExitStatus) -> str:
-        self._log.error("script %s: %s", self._request.script, status.describe())
-        return f"script {self._request.script} ended with {status.describe()}"
+            raise StepFailed(
+                f"script {self._request.script}: {status.describe()}", exit_code=status.code, signal=status.signal
+            )
 
     def _keep_for_people(self, error: BaseException) -> None:
+        self._log.error("%s", error if isinstance(error, AzureMLException) else describe(error))
         kept = sorted(port.name for port in self._request.ports.outputs)
         if _disk_is_full(self.folder.root) or _is_disk_full(error):
             self.folder.remove()
@@ -217,7 +215,15 @@ class LocalRun:
             self.folder.release()
         if kept:
             self._log.error("not kept: outputs %s, metrics, artifacts and registrations of this try", ", ".join(kept))
-        self._log.error("to try: correct the cause above and clear this task; steps that succeeded are reused")
+        if self._stopping.is_set():
+            self._log.error("to try: clear this task to run it again; steps that succeeded are reused")
+        else:
+            self._log.error("to try: correct the cause above and clear this task; steps that succeeded are reused")
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about an error that is not ours, such as Airflow's when the step's time is up."""
+    return f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
 
 
 def _disk_is_full(path: Path) -> bool:

@@ -11,6 +11,7 @@ from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.source import StepSource
+from airflow_azureml.compute.staging import Place, find_places
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import Ports
 from airflow_azureml.workspace.stat_cache import StatCache
@@ -93,3 +94,20 @@ class StepOutcome:
 
     document: dict[str, Any]
     reuse: dict[str, Any]
+
+
+def default_datastore(request: StepRequest, workspace: WorkspaceHandle) -> str:
+    """Return the datastore of outputs that name none."""
+    return request.default_datastore or workspace.datastores.default().name
+
+
+def output_places(
+    request: StepRequest, workspace: WorkspaceHandle, step_run_id: str | None = None
+) -> list[Place]:
+    """Return where the outputs of a step run go.
+
+    :param step_run_id: another try of the same step; by default the one of the request.
+    :raises UserErrorException: a destination can't be used.
+    """
+    run_id = step_run_id or request.identity.step_run_id
+    return find_places(request.ports.outputs, run_id, default_datastore(request, workspace))

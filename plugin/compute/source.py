@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_azureml.reuse.code_scope import unrelated_scripts
 from airflow_azureml.workspace.git import git_properties
+from airflow_azureml.workspace.layout import DamagedObject
 from airflow_azureml.workspace.manifest import TreeManifest
 from airflow_azureml.workspace.sources import SourceTree, scan_source
 
 if TYPE_CHECKING:
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.stat_cache import StatCache
+
+Report = Callable[[str], None]
 
 
 class StepSource(Protocol):
@@ -38,8 +41,17 @@ class StepSource(Protocol):
     def git(self) -> dict[str, str]:
         """Return what git says of the code (v1's property names)."""
 
-    def upload(self) -> None:
-        """Make sure that the snapshot is in the workspace."""
+    def upload(self, report: Report) -> None:
+        """Make sure that the snapshot is in the workspace.
+
+        :param report: told what is going on when there is much to upload.
+        """
+
+    def lay_out(self, target: Path, cache: Path, report: Report) -> None:
+        """Put the code into an empty folder, all of it or nothing.
+
+        :param cache: folder for what was fetched from the workspace.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,20 @@ class DirectorySource:
         """Return what git says of the directory."""
         return git_properties(self.tree.root)
 
-    def upload(self) -> None:
+    def upload(self, report: Report) -> None:
         """Upload what the workspace doesn't have yet."""
-        self.workspace.snapshots.upload(self.tree)
+        self.workspace.snapshots.upload(self.tree, report)
+
+    def lay_out(self, target: Path, cache: Path, report: Report) -> None:
+        """Put the code into an empty folder; a snapshot that was damaged is uploaded again."""
+        self.upload(report)
+        snapshots = self.workspace.snapshots
+        try:
+            snapshots.lay_out(self.digest, target, cache)
+        except DamagedObject as damage:
+            report(f"the snapshot in the workspace is damaged ({damage}); uploading it again")
+            snapshots.upload(self.tree, report, repair=True)
+            snapshots.lay_out(self.digest, target, cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +152,12 @@ class SnapshotSource:
         """Return nothing: the snapshot may have come from anywhere."""
         return {}
 
-    def upload(self) -> None:
+    def upload(self, report: Report) -> None:
         """Do nothing: it is there."""
+
+    def lay_out(self, target: Path, cache: Path, report: Report) -> None:
+        """Put the code into an empty folder."""
+        self.workspace.snapshots.lay_out(self.digest, target, cache)
 
 
 def _without(unrelated: frozenset[str], manifest: TreeManifest, watched: TreeManifest | None) -> TreeManifest:

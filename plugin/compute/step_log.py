@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 MAX_LOG_FILE_BYTES = 64 * 1024 * 1024
 """How much of a script's output the run record keeps; the task log gets all of it."""
@@ -23,24 +25,28 @@ class StepLog:
         self._say = say
         self._left_bytes = MAX_LOG_FILE_BYTES
 
-    def __enter__(self) -> StepLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # What is left in the buffer may meet a full disk.
+        with suppress(OSError):
+            self._file.close()
 
-    def line(self, stream: str, text: str) -> None:
+    def line(self, _stream: str, text: str) -> None:
         """Take one line of ``stdout`` or ``stderr``."""
         self._say(text)
         if self._left_bytes <= 0:
             return
-        self._left_bytes -= len(text) + 1
+        self._left_bytes -= len(text.encode(errors="backslashreplace")) + 1
         try:
             self._file.write(f"{text}\n")
             if self._left_bytes <= 0:
-                self._file.write(f"… the rest is in the task log only (over {MAX_LOG_FILE_BYTES >> 20} MiB)\n")
+                self._file.write(
+                    f"… the rest is in the task log only (over {MAX_LOG_FILE_BYTES >> 20} MiB)\n"
+                )
         except OSError:
             # A full disk must not cost the task log its lines; the script will meet the same error itself.
             self._left_bytes = 0

@@ -53,6 +53,10 @@ def port_variables(inputs: Iterable[PortValue], outputs: Iterable[PortValue]) ->
     for kind, ports in (("INPUT", inputs), ("OUTPUT", outputs)):
         for port in ports:
             found.update(_variables_of(port, kind))
+    for port in (*inputs, *outputs):
+        if port.is_dataset:
+            # A port of exactly that name keeps it.
+            found.setdefault(port.name.upper(), port.value)
     datasets = [port for port in inputs if port.is_dataset]
     if datasets:
         found[INPUTS_VARIABLE] = ",".join(f"{port.name}:{port.mode}" for port in datasets)
@@ -67,6 +71,5 @@ def _variables_of(port: PortValue, kind: str) -> dict[str, str]:
         return {f"AZUREML_DATAREFERENCE_{port.name}": port.value}
     return {
         port.name: port.value,
-        port.name.upper(): port.value,
         f"AZURE_ML_{kind}_{port.name}": port.value,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from airflow_azureml.compute.files import remove_tree
@@ -19,7 +20,8 @@ class WorkingDirectory:
     ::
 
         <scratch>/<step run id>/code/        the snapshot; the script's working directory, with ./outputs and ./logs
-        <scratch>/<step run id>/mnt/         mounted inputs, and outputs being written
+        <scratch>/<step run id>/mnt/         mounted inputs
+        <scratch>/<step run id>/out/         outputs being written; apart, or what is mounted there would be taken for output
         <scratch>/<step run id>/download/    downloaded inputs
         <scratch>/<step run id>/artifacts/   files the script uploaded to its run
         <scratch>/<step run id>/log.txt      what the script printed
@@ -34,6 +36,7 @@ class WorkingDirectory:
         self.root = scratch / step_run_id
         self.code = self.root / "code"
         self.mount = self.root / "mnt"
+        self.written = self.root / "out"
         self.downloads = self.root / "download"
         self.artifacts = self.root / "artifacts"
         self.log = self.root / "log.txt"
@@ -58,15 +61,20 @@ class WorkingDirectory:
         remove_tree(self.root)
 
     def _remove_old(self) -> None:
-        if not self._scratch.is_dir():
-            return
         oldest = time.time() - KEEP_FAILED_S
-        for path in self._scratch.iterdir():
-            if path.is_dir() and path.stat().st_mtime < oldest:
-                held = _hold(path)
-                if held is not None:
-                    remove_tree(path)
-                    os.close(held)
+        with suppress(OSError):
+            for path in self._scratch.iterdir():
+                # Other steps sweep at the same time, and folders may belong to other people.
+                with suppress(OSError):
+                    if path.lstat().st_mtime < oldest and path.is_dir():
+                        _remove_unheld(path)
+
+
+def _remove_unheld(folder: Path) -> None:
+    held = _hold(folder)
+    if held is not None:
+        remove_tree(folder)
+        os.close(held)
 
 
 def _hold(folder: Path) -> int | None:

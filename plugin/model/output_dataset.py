@@ -157,6 +157,10 @@ class OutputDatasetConfig:
         """Return :attr:`arg_val`, so that text formatting works on it."""
         return self.arg_val
 
+    def serialize(self) -> str:
+        """Return how Airflow shows it among a step's arguments: the same whenever the file is read, named or not."""
+        return OUTPUT_DATASET_PLACEHOLDER + (self.origin.port_name or type(self).__name__)
+
     def __repr__(self) -> str:
         """Return the constructor's call with the name."""
         return f"{type(self).__name__}({self.origin.name!r})"

@@ -17,6 +17,8 @@ __all__ = ["StepSequence"]
 class StepSequence:
     """Steps that run one after another; an inner list is a group that runs in parallel.
 
+    Inside ``with Pipeline(…):`` making one is enough; elsewhere it is given to ``Pipeline(steps=…)``, as in v1.
+
     :param steps: steps, lists of steps, sequences; empty lists count for nothing.
     :raises DefinitionError: something else, or no list at all.
     """
@@ -30,6 +32,7 @@ class StepSequence:
                     f"StepSequence: argument steps[{place}] is {item!r}; give a step or a list of them"
                 )
         self.items = tuple(steps or ())
+        self.connect(_order_in_pipeline)
 
     @property
     def steps(self) -> list[Any]:
@@ -56,6 +59,12 @@ class StepSequence:
         :param link: called as ``link(before, after)``.
         """
         _connect_in_order(self.items, link)
+
+
+def _order_in_pipeline(before: Any, after: Any) -> None:
+    """Order two steps that are in a pipeline already, as those declared inside ``with`` are; others it orders later."""
+    if all(hasattr(step, "has_dag") and step.has_dag() for step in (before, after)):
+        after.set_upstream(before)
 
 
 def _flat(item: Any) -> Iterator[Any]:

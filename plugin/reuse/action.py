@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from airflow_azureml.model.canonical import digest_of
@@ -16,7 +16,7 @@ from airflow_azureml.model.canonical import digest_of
 ACTION_SCHEMA = 1
 
 
-class IdentityClass(str, Enum):
+class IdentityClass(StrEnum):
     """How well an input is known, strongest first."""
 
     CONTENT = "content"
@@ -39,6 +39,8 @@ class InputIdentity:
     :param mode: how the script sees it: ``mount``, ``download`` or ``direct``.
     :param identity_class: how the identity was found.
     :param identity: hex digest, version or ETag text.
+    :param kind: ``data`` or ``dataset``: which variables carry it.
+    :param path_on_compute: where the user wants the script to find it.
     :param files: ``path -> sha256`` of the files behind it, for explanations only; not part of the key.
     :param producer: the name of the step that wrote it, for explanations only.
     """
@@ -47,6 +49,8 @@ class InputIdentity:
     mode: str
     identity_class: IdentityClass
     identity: str
+    kind: str = "data"
+    path_on_compute: str | None = None
     files: Mapping[str, str] | None = None
     producer: str | None = None
 
@@ -55,6 +59,8 @@ class InputIdentity:
         return {
             "name": self.name,
             "mode": self.mode,
+            "kind": self.kind,
+            "path_on_compute": self.path_on_compute,
             "class": self.identity_class.value,
             "identity": self.identity,
         }
@@ -97,6 +103,7 @@ def build_action(
     code: str,
     arguments: Sequence[Any],
     parameters: Mapping[str, Any],
+    variables: Mapping[str, Any],
     outputs: Iterable[Mapping[str, Any]],
     inputs: Iterable[InputIdentity],
     environment: str,
@@ -112,6 +119,7 @@ def build_action(
     :param code: hex digest of the source files that the result depends on.
     :param arguments: the argument vector as token documents, with placeholders where data or parameters are bound.
     :param parameters: parameter name to the value of this run.
+    :param variables: v1's ``params`` of the step: name to the document of an argument.
     :param outputs: per output ``name``, ``kind``, ``datastore`` and what else shapes it.
     :param inputs: what the step reads.
     :param environment: hex digest of the step's environment.
@@ -129,8 +137,11 @@ def build_action(
         "code": code,
         "arguments": [_renamed(item, known_as) for item in arguments],
         "parameters": {name: typed(value) for name, value in sorted(parameters.items())},
+        "variables": dict(variables),
         "outputs": sorted((_named(item, known_as) for item in outputs), key=lambda item: str(item["name"])),
-        "inputs": sorted((_named(item.to_document(), known_as) for item in ordered), key=lambda item: str(item["name"])),
+        "inputs": sorted(
+            (_named(item.to_document(), known_as) for item in ordered), key=lambda item: str(item["name"])
+        ),
         "environment": environment,
         "version": version,
         "salt": salt,
@@ -147,5 +158,6 @@ def _renamed(token: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, 
     if "parts" in token:
         return {"parts": [_renamed(part, aliases) for part in token["parts"]]}
     return {
-        kind: aliases.get(value, value) if kind in ("input", "output") else value for kind, value in token.items()
+        kind: aliases.get(value, value) if kind in ("input", "output") else value
+        for kind, value in token.items()
     }

@@ -9,9 +9,16 @@ from typing import Any
 from airflow_azureml.reuse.action import Action
 from airflow_azureml.reuse.entries import Earlier
 from airflow_azureml.reuse.reasons import ReasonCode
+from airflow_azureml.runtime.exceptions import AzureMLException
 
 MAX_NAMED = 5
 """How many changed files a sentence names before it counts the rest."""
+
+MAX_SHOWN = 80
+"""How many characters of a value a sentence shows."""
+
+NOTHING = "(none)"
+"""Stands for a value in a sentence where there is none."""
 
 FilesOf = Callable[[str], Mapping[str, str]]
 """From a digest of code to ``path -> sha256`` of its files."""
@@ -58,7 +65,8 @@ def differences(
     before, after = earlier.document, action.document
     found = [
         *_code(before, after, files_of, source_label),
-        *_parameters(before["parameters"], after["parameters"]),
+        *_values("parameter", before["parameters"], after["parameters"], _shown),
+        *_values("params", before["variables"], after["variables"], _shown_variable),
         *_inputs(before["inputs"], earlier.details, action),
         *_environment(before, after),
         *_interface(before, after),
@@ -73,25 +81,41 @@ def _code(
         yield Difference(ReasonCode.CODE, "another script is run", before["script"], after["script"])
     if before["code"] == after["code"]:
         return
-    files = compare_files(files_of(before["code"]), files_of(after["code"]))
-    labelled = {kind: [f"{label}/{name}" if label else name for name in names] for kind, names in files.items()}
-    yield Difference(ReasonCode.CODE, _files_sentence(labelled, "the source directory changed"), files=labelled)
+    try:
+        files = compare_files(files_of(before["code"]), files_of(after["code"]))
+    except AzureMLException:
+        # The file list of a run long ago may be gone; that there is a difference is certain.
+        yield Difference(ReasonCode.CODE, f"the source directory{f' {label}' if label else ''} changed")
+        return
+    labelled = {
+        kind: [f"{label}/{name}" if label else name for name in names] for kind, names in files.items()
+    }
+    yield Difference(
+        ReasonCode.CODE, _files_sentence(labelled, "the source directory changed"), files=labelled
+    )
 
 
-def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Difference]:
+def _values(
+    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], shown: Callable[[Mapping[str, Any]], str]
+) -> Iterable[Difference]:
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
-        old_value, new_value = _shown(old), _shown(new)
-        what = f"parameter {name}: {old_value} → {new_value}"
+        old_value, new_value = (NOTHING if item is None else shown(item) for item in (old, new))
+        what = f"{kind} {name}: {old_value} → {new_value}"
         yield Difference(ReasonCode.PARAMETER, what, old_value, new_value)
 
 
-def _shown(item: Mapping[str, Any] | None) -> str:
-    if item is None:
-        return "(none)"
-    return str(item["value"]) if item["type"] != "str" else repr(item["value"])
+def _shown(item: Mapping[str, Any]) -> str:
+    value = str(item["value"]) if item["type"] != "str" else repr(item["value"])
+    return value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+
+
+def _shown_variable(token: Mapping[str, Any]) -> str:
+    if "text" in token:
+        return _shown({"type": "str", "value": token["text"]})
+    return f"the value of parameter {token['parameter']}"
 
 
 def _inputs(
@@ -104,11 +128,22 @@ def _inputs(
         earlier = old.pop(name, None)
         if earlier is None:
             yield Difference(ReasonCode.INPUT, f"input {item.name} is new")
+        elif _content(earlier) == _content(now[name]) and earlier != now[name]:
+            yield Difference(
+                ReasonCode.INTERFACE,
+                f"input {item.name} is given to the script in another way",
+                earlier,
+                now[name],
+            )
         elif earlier != now[name]:
             known = details.get(name) or {}
             yield _changed_input(item.name, item.producer, known.get("files"), item.files)
     for name in old:
         yield Difference(ReasonCode.INPUT, f"input {name} is gone")
+
+
+def _content(document: Mapping[str, Any]) -> tuple[str, str]:
+    return document["class"], document["identity"]
 
 
 def _changed_input(

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 from airflow_azureml.model.canonical import canonical_json, digest_of
 from airflow_azureml.reuse.action import Action
@@ -55,8 +56,14 @@ class Entry:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Entry:
-        """Read an entry back."""
-        return cls(**json.loads(data))
+        """Read an entry back.
+
+        :raises ValueError: it is none, or of another version.
+        """
+        try:
+            return cls(**json.loads(data))
+        except TypeError as error:
+            raise ValueError(f"not an entry of schema {ENTRY_SCHEMA} ({error})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +86,29 @@ class EntryStore:
         self._store = store
 
     def find(self, key: str) -> Entry | None:
-        """Return the entry that counts for ``key``, or ``None``."""
+        """Return the entry that counts for ``key``, or ``None``, also when it is damaged or of another version."""
         head = self._head(key)
-        if head is None:
-            return None
-        try:
-            return Entry.from_bytes(self._store.get(_generation_key(key, head[0])).data)
-        except ObjectNotFound:
-            return None
+        return None if head is None else self._generation(key, head.generation)
 
-    def remember(self, entry: Entry, *, replace: int | None) -> Entry:
+    def remember(self, entry: Entry, *, replaces: int | None) -> Entry:
         """Make ``entry`` the result of its key, and return the entry that counts afterwards.
 
         :param entry: the result to remember; its generation is set here.
-        :param replace: the generation to be replaced (one found dead or forced), or ``None`` when there should be none.
+        :param replaces: the generation to be replaced (one found dead or forced), or ``None`` when there should be none.
         :return: ``entry`` under its new generation, or the one another run committed first: the first stays.
         """
         head = self._head(entry.key)
-        if head is not None and head[0] != replace:
-            standing = self.find(entry.key)
+        if head is not None and head.generation != replaces:
+            standing = self._generation(entry.key, head.generation)
             if standing is not None:
                 return standing
-        generation = (head[0] if head else 0) + 1
-        numbered = Entry(**{**asdict(entry), "generation": generation})
-        try:
-            self._store.put(_generation_key(entry.key, generation), numbered.to_bytes(), if_absent=True)
-        except ConditionFailed:
-            # A run that died between writing the generation and moving the head leaves its number taken.
-            generation = self._free_generation(entry.key, generation)
-            numbered = Entry(**{**asdict(entry), "generation": generation})
-            self._store.put(_generation_key(entry.key, generation), numbered.to_bytes(), if_absent=True)
-        pointer = canonical_json({"generation": generation})
+        numbered = self._write_generation(entry, 1 if head is None else head.generation + 1)
+        pointer = canonical_json({"generation": numbered.generation})
         try:
             if head is None:
                 self._store.put(_head_key(entry.key), pointer, if_absent=True)
             else:
-                self._store.put(_head_key(entry.key), pointer, if_match=head[1])
+                self._store.put(_head_key(entry.key), pointer, if_match=head.tag)
         except ConditionFailed:
             return self.find(entry.key) or numbered
         return numbered
@@ -122,36 +116,67 @@ class EntryStore:
     def save_action(self, action: Action, family: str, run_id: str) -> None:
         """Keep the pre-image of a key and note it as the family's latest, so that later runs can be explained."""
         details = {
-            action.aliases.get(item.name, item.name): {"files": dict(item.files) if item.files is not None else None, "producer": item.producer}
+            action.aliases.get(item.name, item.name): {
+                "files": None if item.files is None else dict(item.files),
+                "producer": item.producer,
+            }
             for item in action.inputs
         }
         document = {"key": action.key, "action": dict(action.document), "details": details}
-        self._store.put(_action_key(action.key), canonical_json(document))
+        # A key has one pre-image: whoever wrote it first wrote the same.
+        with suppress(ConditionFailed):
+            self._store.put(_action_key(action.key), canonical_json(document), if_absent=True)
         self._store.put(_family_key(family), canonical_json({"key": action.key, "run_id": run_id}))
 
     def latest(self, family: str) -> Earlier | None:
-        """Return the action under which the steps of ``family`` last ran, or ``None`` when they never did."""
+        """Return the action under which the steps of ``family`` last ran, or ``None`` when they never did.
+
+        What is damaged counts as never written: it costs an explanation.
+        """
         try:
             pointer = json.loads(self._store.get(_family_key(family)).data)
             saved = json.loads(self._store.get(_action_key(pointer["key"])).data)
-        except ObjectNotFound:
+            return Earlier(
+                key=pointer["key"],
+                run_id=pointer["run_id"],
+                document=saved["action"],
+                details=saved["details"],
+            )
+        except (ObjectNotFound, ValueError, LookupError, TypeError):
             return None
-        return Earlier(
-            key=pointer["key"], run_id=pointer["run_id"], document=saved["action"], details=saved["details"]
-        )
 
-    def _head(self, key: str) -> tuple[int, str] | None:
+    def _head(self, key: str) -> _Head | None:
         try:
             stored = self._store.get(_head_key(key))
         except ObjectNotFound:
             return None
-        return int(json.loads(stored.data)["generation"]), stored.tag
+        try:
+            return _Head(int(json.loads(stored.data)["generation"]), stored.tag)
+        except (ValueError, LookupError, TypeError):
+            # Damaged: it leads to no generation, and the next result replaces it.
+            return _Head(0, stored.tag)
 
-    def _free_generation(self, key: str, taken: int) -> int:
-        generation = taken + 1
-        while self._store.exists(_generation_key(key, generation)):
-            generation += 1
-        return generation
+    def _generation(self, key: str, generation: int) -> Entry | None:
+        try:
+            return Entry.from_bytes(self._store.get(_generation_key(key, generation)).data)
+        except (ObjectNotFound, ValueError):
+            return None
+
+    def _write_generation(self, entry: Entry, generation: int) -> Entry:
+        """Write an entry under the next free generation; a run that died before it moved the head leaves one taken."""
+        while True:
+            numbered = replace(entry, generation=generation)
+            try:
+                self._store.put(_generation_key(entry.key, generation), numbered.to_bytes(), if_absent=True)
+            except ConditionFailed:
+                generation += 1
+            else:
+                return numbered
+
+
+class _Head(NamedTuple):
+    generation: int
+    tag: str
 
 
 def family_of(dag_id: str, task_id: str, map_index: int) -> str:

@@ -1,4 +1,4 @@
-"""The gate: may this step's earlier result stand in for running it?"""
+"""The gate: whether an earlier result stands in for running a step."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ class Gate:
 
     def _damage(self, entry: Entry) -> str | None:
         for name, document in entry.outputs.items():
-            problem = self._check_output(document)
+            try:
+                problem = self._check_output(document)
+            except (AzureMLException, OSError) as error:
+                problem = f"cannot be checked ({error})"
             if problem:
                 return f"output {name} {problem}"
         return None
@@ -132,7 +135,9 @@ class Gate:
             found = differences(earlier, action, files_of=self._files_of, source_label=label)
         except (AzureMLException, LookupError, TypeError, ValueError) as error:
             # What another version wrote, or what somebody removed by hand, costs the explanation and nothing else.
-            message = f"ran again; why cannot be told because what run {earlier.run_id} used is gone ({error})"
+            message = (
+                f"ran again; why cannot be told because what run {earlier.run_id} used is gone ({error})"
+            )
             return Decision(ReasonCode.NEW, message, action.key)
         if not found:
             message = f"ran again because run {earlier.run_id} with the same inputs left no result"

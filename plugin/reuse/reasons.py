@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class ReasonCode(str, Enum):
+class ReasonCode(StrEnum):
     """The reason behind a reuse decision.
 
     The order of declaration is the rank: when several hold, the first is named first.

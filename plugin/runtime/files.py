@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from typing import Any, Iterator
 
 from airflow_azureml.runtime import service
@@ -28,7 +27,7 @@ def download_to(target: str, method: str, **params: Any) -> Any:
     folder = os.path.dirname(os.path.abspath(target))
     os.makedirs(folder, exist_ok=True)
     # Not mkstemp: its files may be read by their owner only, a download is an ordinary file.
-    part = os.path.join(folder, f".download-{uuid.uuid4().hex}")
+    part = os.path.join(folder, f".download-{os.urandom(16).hex()}")
     try:
         with open(part, "xb") as file:
             result = service.call_into(method, file, **params)

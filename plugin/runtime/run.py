@@ -44,6 +44,7 @@ class Run(RunMetrics, RunNotes, RunFiles):
         super().__init__(run_id)
         self._experiment = experiment
         self._outputs = outputs
+        self._parent: Run | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(Id: {self._id})"
@@ -117,8 +118,11 @@ class Run(RunMetrics, RunNotes, RunFiles):
     @property
     def parent(self) -> Run | None:
         """The run this one is part of: of a step, the pipeline's. None for a pipeline's run."""
-        parent_id = self._describe().get("parent_id")
-        return None if parent_id is None else from_description(service.call("run.describe", run=parent_id))
+        if self._parent is None:
+            parent_id = self._describe().get("parent_id")
+            if parent_id is not None:
+                self._parent = from_description(service.call("run.describe", run=parent_id))
+        return self._parent
 
     @property
     def name(self) -> str:

@@ -84,7 +84,9 @@ def _ask_git(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
         return {}  # without starting a program
     variables = {name: value for name, value in environ.items() if name not in _MISLEADING} | _QUIET
     # One command tells commit, branch and changes, the other runs beside it.
-    status = _start(directory, variables, "status", "--porcelain=v2", "--branch", "--", ".")
+    status = _start(
+        directory, variables, "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--", "."
+    )
     remote = _start(directory, variables, "ls-remote", "--get-url")
     deadline = time.monotonic() + _TIMEOUT_S
     facts = {}

@@ -58,9 +58,11 @@ class Echo:
         return Reply("a file", io.BytesIO(b"x" * params["size"]))
 
     def fail(self, params: Mapping[str, Any], payload: BinaryIO | None) -> Any:
-        raise {"user": WebserviceException("no such model"), "value": ValueError("bad"), "bug": ZeroDivisionError()}[
-            params["how"]
-        ]
+        raise {
+            "user": WebserviceException("no such model"),
+            "value": ValueError("bad"),
+            "bug": ZeroDivisionError(),
+        }[params["how"]]
 
     def not_json(self, params: Mapping[str, Any], payload: BinaryIO | None) -> Any:
         return object()
@@ -119,7 +121,9 @@ def test_a_long_temporary_folder_is_no_matter(
     assert list(long.iterdir()) == []
 
 
-def test_a_given_folder_is_used_and_stays(echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_folder_is_used_and_stays(
+    echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with RunServer(echo, folder=Path()) as running:
         assert SocketService(str(running.path)).request("echo", {}).result == {}
@@ -164,7 +168,13 @@ def test_a_bug_in_answering_is_an_answer(client: SocketService, caplog: pytest.L
 
 @pytest.mark.parametrize(
     "header",
-    [{}, {"method": 5}, {"method": "echo", "params": []}, {"id": {"deep": 1}, "method": None}, {"method": "nobody"}],
+    [
+        {},
+        {"method": 5},
+        {"method": "echo", "params": []},
+        {"id": {"deep": 1}, "method": None},
+        {"method": "nobody"},
+    ],
 )
 def test_requests_that_make_no_sense(server: RunServer, header: dict[str, Any]) -> None:
     answer = raw(server, pack(header, "params"))
@@ -184,7 +194,9 @@ def test_requests_that_make_no_sense(server: RunServer, header: dict[str, Any]) 
         struct.pack(">I", 20) + b'{"params_bytes": -1}',
     ],
 )
-def test_bytes_that_are_no_request_are_answered_and_end_the_connection(server: RunServer, data: bytes) -> None:
+def test_bytes_that_are_no_request_are_answered_and_end_the_connection(
+    server: RunServer, data: bytes
+) -> None:
     answer = raw(server, data)
 
     assert answer is not None
@@ -192,7 +204,10 @@ def test_bytes_that_are_no_request_are_answered_and_end_the_connection(server: R
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.binary(max_size=200) | st.dictionaries(st.text(), st.integers() | st.text()).map(lambda d: pack(d, "p")))
+@given(
+    st.binary(max_size=200)
+    | st.dictionaries(st.text(), st.integers() | st.text()).map(lambda d: pack(d, "p"))
+)
 def test_nothing_ends_the_server(server: RunServer, client: SocketService, data: bytes) -> None:
     raw(server, data)
 
@@ -211,8 +226,7 @@ def test_many_threads_at_once(server: RunServer) -> None:
     seen: list[int] = []
 
     def ask(number: int) -> None:
-        for _ in range(20):
-            seen.append(client.request("echo", {"n": number}).result["n"])
+        seen.extend(client.request("echo", {"n": number}).result["n"] for _ in range(20))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
     for thread in threads:

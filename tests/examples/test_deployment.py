@@ -1,6 +1,7 @@
 """The example on Airflow with PostgreSQL and the LocalExecutor, through REST and through the UI's trigger form."""
 
 import re
+import shutil
 from typing import Any
 
 import httpx
@@ -52,16 +53,21 @@ def test_the_trigger_form_has_a_typed_field_for_every_parameter(home: AirflowHom
         page.locator("input[name=password]").fill(rest.password())
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("button", name=re.compile("Trigger")).first.click()
-        dialog = page.get_by_role("dialog")
-        for name in ("seed", "alpha", "standardize", "metric"):
-            expect(dialog.get_by_text(name, exact=True).first).to_be_visible()
+        form = page.get_by_role("dialog")
+
+        expect(form.get_by_role("spinbutton", name="seed")).to_have_value("42", timeout=60_000)
+        expect(form.get_by_role("checkbox", name="standardize")).to_be_checked()
+        expect(form.get_by_role("textbox").and_(form.locator("[name=element_metric]"))).to_have_value("rmse")
+        form.get_by_role("spinbutton", name="alpha").fill("0.75")
+        form.get_by_role("button", name="Trigger").click()
+        expect(form).to_be_hidden(timeout=60_000)
         browser.close()
+
+    (run,) = rest._get("/api/v2/dags/diabetes/dagRuns?order_by=-run_after&limit=1")["dag_runs"]
+    assert rest.follow("diabetes", run["dag_run_id"], ENDS_WITHIN_S, lambda task: None) == "success"
+    assert parameters_of(home, run["dag_run_id"])["alpha"] == 0.75
 
 
 def chromium() -> str:
-    import shutil
-
-    found = [
-        path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))
-    ]
-    return found[0]
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(path for name in names if (path := shutil.which(name)))

@@ -21,7 +21,7 @@ LAYERS = [
     {"example_dags"},
     # The policy looks at steps in DAGs, for Airflow.
     {"operators", "policy"},
-    {"airflow_plugin", "cli", "demo", "listener", "provider_info"},
+    {"airflow_plugin", "demo", "discovery", "listener", "provider_info"},
     {"hooks"},
     {"config"},
     {"compute"},
@@ -82,7 +82,8 @@ def parse(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_bytes())
 
 
-@pytest.mark.parametrize("module", MODULES)
+# The root package is the face of all layers; it loads a name when somebody asks for it.
+@pytest.mark.parametrize("module", [name for name in MODULES if name != PACKAGE])
 def test_imports_point_downwards(module: str) -> None:
     own = layer_of(module)
     upward = [
@@ -90,7 +91,7 @@ def test_imports_point_downwards(module: str) -> None:
         for name in imported(parse(module))
         if name.split(".")[0] == PACKAGE
         and (other := layer_of(name))
-        and RANK.get(own, len(LAYERS)) > RANK[other]
+        and RANK[own] > RANK[other]
         and (module, name) not in ALLOWED
     ]
 

@@ -1,6 +1,7 @@
 """The package holds what it should, and nothing else."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 PACKAGE = "airflow_azureml"
 LEFT_OUT = shutil.ignore_patterns(
@@ -16,12 +18,7 @@ LEFT_OUT = shutil.ignore_patterns(
 
 
 def packages_in(folder: Path, name: str) -> set[str]:
-    return {
-        ".".join((name, *init.parent.relative_to(folder).parts))
-        for init in folder.rglob("__init__.py")
-        # The runtime's stand-ins for azureml are files to be copied, not packages of ours.
-        if "shims" not in init.parts
-    }
+    return {".".join((name, *init.parent.relative_to(folder).parts)) for init in folder.rglob("__init__.py")}
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +84,15 @@ def test_locks_pin_every_package_and_name_no_host(repository: Path, version: str
     assert all("==" in pin for pin in pins)
     assert "://" not in text
     assert "--" not in text
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("purpose", ["", "-dev"])
+def test_locks_hold_what_the_package_requires(
+    repository: Path, setup_cfg: configparser.ConfigParser, version: str, purpose: str
+) -> None:
+    text = (repository / "requirements" / f"py{version}{purpose}.txt").read_text()
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
+    required = [Requirement(line) for line in setup_cfg["options"]["install_requires"].split("\n") if line]
+
+    assert [str(need) for need in required if not need.specifier.contains(pins.get(need.name, "0"))] == []

@@ -23,7 +23,9 @@ from airflow_azureml.runtime.exceptions import (
 )
 
 ALL = [
-    kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, AzureMLException)
+    kind
+    for kind in vars(exceptions).values()
+    if isinstance(kind, type) and issubclass(kind, AzureMLException)
 ]
 
 

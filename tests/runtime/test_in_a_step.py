@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 from azureml.core import Datastore, Experiment, Model, Run, Workspace
 from azureml.core.run import _OfflineRun
@@ -42,7 +42,7 @@ child = run.child_run("fold")
 child.log("score", 1)
 child.complete()
 print(run.get_metrics()["fold"], [c.name for c in run.get_children()], run.parent.get_metrics())
-'''
+"""
 
 
 def test_a_v1_script(online: Any, step_python: str, run_script: Any, working_directory: Path) -> None:
@@ -115,8 +115,10 @@ print(Run.__name__)
 
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.splitlines() == [
-        "module 'azureml.core' of airflow-azureml has no 'ScriptRunConfig'; "
-        "install the real azureml SDK into the step's environment if the script needs it",
+        (
+            "module 'azureml.core' of airflow-azureml has no 'ScriptRunConfig'; "
+            "install the real azureml SDK into the step's environment if the script needs it"
+        ),
         "No module named 'azureml.train'",
         "1.62.0 ['Run', 'RunConfiguration']",
         "Run",
@@ -193,8 +195,13 @@ class TestWhichAzuremlWins:
     @pytest.mark.parametrize(
         "init", [None, "__path__ = __import__('pkgutil').extend_path(__path__, __name__)", ""]
     )
-    def test_a_real_core_wins(self, run_script: Any, step_python: str, tmp_path: Path, init: str | None) -> None:
-        files = {"azureml/core/__init__.py": "class Run: real = True", "azureml/core/run.py": "from . import Run"}
+    def test_a_real_core_wins(
+        self, run_script: Any, step_python: str, tmp_path: Path, init: str | None
+    ) -> None:
+        files = {
+            "azureml/core/__init__.py": "class Run: real = True",
+            "azureml/core/run.py": "from . import Run",
+        }
         if init is not None:
             files["azureml/__init__.py"] = init
         site = self.install(tmp_path / "site", files)
@@ -271,19 +278,23 @@ def test_starting_is_cheap(run_script: Any, step_python: str) -> None:
         step_python,
         """
 import sys, time
-before = set(sys.modules)
 started = time.process_time()
+import json, socket, threading, typing
+between = time.process_time()
+before = set(sys.modules)
 from azureml.core import Run
 Run.get_context
-print(time.process_time() - started)
+print((time.process_time() - between) / (between - started))
 print(" ".join(sorted(set(sys.modules) - before)))
 """,
     )
-    elapsed, loaded = done.stdout.splitlines()
+    ratio, loaded = done.stdout.splitlines()
 
-    # Twice what is wanted, because the machine may be busy.
-    assert float(elapsed) < 0.06
-    assert {"pandas", "tempfile", "pathlib", "asyncio", "airflow"}.isdisjoint(loaded.split())
+    # Against what no client of a socket can do without (some 12 ms), because machines differ and are busy.
+    assert float(ratio) < 4
+    assert {"pandas", "tempfile", "pathlib", "uuid", "asyncio", "inspect", "airflow"}.isdisjoint(
+        loaded.split()
+    )
 
 
 def test_a_script_outside_any_run(tmp_path: Path) -> None:
@@ -307,7 +318,9 @@ def test_a_script_outside_any_run(tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "airflow_azureml.runtime", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        )
 
     done = run("code/script.py", "--x", "1")
 

@@ -48,7 +48,10 @@ def test_values_become_plain_json(value: object, kept: object) -> None:
 
 def test_arrays_are_lists_and_columns() -> None:
     assert metrics.many("m", numpy.arange(3)) == [0, 1, 2]
-    assert metrics.table("m", {"x": numpy.arange(2), "y": (n for n in "ab")}) == {"x": [0, 1], "y": ["a", "b"]}
+    assert metrics.table("m", {"x": numpy.arange(2), "y": (n for n in "ab")}) == {
+        "x": [0, 1],
+        "y": ["a", "b"],
+    }
     assert metrics.table("m", {"x": 1, "y": "text"}) == {"x": [1], "y": ["text"]}
 
 
@@ -75,7 +78,7 @@ def test_limits_say_what_to_do(check: Any, message: str, monkeypatch: pytest.Mon
 
 
 def test_a_bad_value_in_a_list_is_the_users_error() -> None:
-    with pytest.raises(UserErrorException, match="run.upload_file"):
+    with pytest.raises(UserErrorException, match=r"run\.upload_file"):
         metrics.many("m", ["x" * 256])
 
 

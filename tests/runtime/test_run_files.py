@@ -118,7 +118,7 @@ class TestFiles:
         assert run.get_file_names() == ["logs/l.txt", "outputs/m.pkl"]
         run.download_file("outputs/m.pkl", str(tmp_path / "back"))
         assert (tmp_path / "back").read_text() == "model"
-        with pytest.raises(UserErrorException, match="no file 'secret.txt'"):
+        with pytest.raises(UserErrorException, match=r"no file 'secret\.txt'"):
             run.download_file("secret.txt")
 
     def test_links_out_of_the_working_directory_are_not_followed(
@@ -254,7 +254,7 @@ class TestModels:
 
         path = Model.get_model_path("ridge")
 
-        assert path == os.path.join("azureml-models", "ridge", "1", "m.pkl")
+        assert path == "azureml-models/ridge/1/m.pkl"
         assert Path(path).read_bytes() == b"model"
         assert Model.get_model_path("ridge", version=1) == path
 

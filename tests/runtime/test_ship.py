@@ -19,7 +19,11 @@ def test_it_holds_the_runtime_and_nothing_else(tmp_path: Path) -> None:
     folder = ship(tmp_path / "new" / "runtime")
 
     found = files_in(folder)
-    assert {"sitecustomize.py", "lib/airflow_azureml/__init__.py", "lib/airflow_azureml/runtime/run.py"} <= found
+    assert {
+        "sitecustomize.py",
+        "lib/airflow_azureml/__init__.py",
+        "lib/airflow_azureml/runtime/run.py",
+    } <= found
     assert {name for name in found if not name.startswith("lib/airflow_azureml/runtime/")} == {
         "sitecustomize.py",
         "lib/airflow_azureml/__init__.py",

@@ -43,7 +43,9 @@ class TestWorkspace:
             json.dumps({"subscription_id": "s", "resource_group": "r", "workspace_name": "w"})
         )
         # The kind of place counts before the nearness, and a config.json of something else doesn't count.
-        Path("config.json").write_text('{"subscription_id": "near", "resource_group": "r", "workspace_name": "w"}')
+        Path("config.json").write_text(
+            '{"subscription_id": "near", "resource_group": "r", "workspace_name": "w"}'
+        )
 
         assert Workspace.from_config().subscription_id == "s"
         assert Workspace.from_config(path=str(tmp_path / "code")).subscription_id == "s"
@@ -120,7 +122,14 @@ class TestExperiment:
                 }
             )
         place.workspace.runs.write_step(
-            {"kind": "step", "id": "p1-s", "pipeline_run_id": "p1", "name": "s", "status": "Finished", "tags": {"a": "b"}}
+            {
+                "kind": "step",
+                "id": "p1-s",
+                "pipeline_run_id": "p1",
+                "name": "s",
+                "status": "Finished",
+                "tags": {"a": "b"},
+            }
         )
         experiment = ws.experiments["old"]
 
@@ -137,10 +146,12 @@ class TestDatastore:
         default = ws.get_default_datastore()
 
         assert default.name == "workspaceblobstore"
-        assert default == Datastore(ws) == Datastore.get(ws, "workspaceblobstore") == Datastore.get_default(ws)
+        assert (
+            default == Datastore(ws) == Datastore.get(ws, "workspaceblobstore") == Datastore.get_default(ws)
+        )
 
     def test_an_unknown_one_is_what_scripts_catch(self, ws: Workspace) -> None:
-        with pytest.raises(UserErrorException, match="'nobody'.*workspaceblobstore"):
+        with pytest.raises(UserErrorException, match=r"'nobody'.*workspaceblobstore"):
             Datastore.get(ws, "nobody")
 
     def test_upload_and_download_a_folder(self, ws: Workspace, tmp_path: Path) -> None:

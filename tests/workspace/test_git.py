@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+
 from airflow_azureml.workspace import git
 from airflow_azureml.workspace.git import git_properties, redact_url
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from airflow_azureml.runtime.exceptions import SnapshotException
 from airflow_azureml.workspace.hashing import hash_tree
 from airflow_azureml.workspace.ignore import IgnoreRules, load_rules

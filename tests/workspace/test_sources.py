@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from airflow_azureml.runtime.exceptions import SnapshotException
 from airflow_azureml.workspace import sources
 from airflow_azureml.workspace.hashing import StatCache, hash_tree
@@ -46,7 +47,7 @@ class TestWithoutHashPaths:
         assert scan_source(str(moved)).digest == before
 
     def test_a_directory_has_to_be_there(self, steps):
-        with pytest.raises(SnapshotException, match="source directory '.*gone' doesn't exist"):
+        with pytest.raises(SnapshotException, match=r"source directory '.*gone' doesn't exist"):
             scan_source(steps / "gone")
         with pytest.raises(SnapshotException, match="isn't a directory"):
             scan_source(steps / "train.py")
@@ -82,6 +83,14 @@ class TestHashPaths:
         assert before.locate(changed).read_bytes() == (steps / changed).read_bytes()
         (steps / changed).write_text("changed\n")
         assert scan_source(steps, hash_paths=[path]).digest != before.digest
+
+    def test_give_an_identity_that_is_pinned(self, steps):
+        """Reuse entries hold such numbers: they must not change between versions."""
+        assert scan_source(steps).digest == "3d40a603a47d9a007cc1a6b45e907b81a5307d2ec06fd4ae5d76da3a0ad60d9a"
+        assert (
+            scan_source(steps, hash_paths=["../common", "data"]).digest
+            == "96213ec04150a31a1ef1fba6d538b920c829d3b0fb6c0ca49994aa110fd8966d"
+        )
 
     def test_are_spelled_relative_to_the_directory(self, steps, tmp_path):
         absolute = scan_source(steps, hash_paths=[steps.parent / "pins.txt"])

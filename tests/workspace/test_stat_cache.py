@@ -4,8 +4,10 @@ import os
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
 from airflow_azureml.workspace import hashing
 from airflow_azureml.workspace.hashing import FileDigest, StatCache, TreeManifest, hash_file, hash_tree
 from airflow_azureml.workspace.ignore import IgnoreRules
@@ -37,7 +39,7 @@ def reads(monkeypatch):
     real = hashing._read
 
     def spy(candidate, started_ns):
-        names.append(os.path.basename(candidate.path))
+        names.append(Path(candidate.path).name)
         return real(candidate, started_ns)
 
     monkeypatch.setattr(hashing, "_read", spy)
@@ -50,8 +52,6 @@ def cache_file(cache, kind="trees"):
 
 
 def cache_folder(cache):
-    from pathlib import Path
-
     return Path(cache._folder)
 
 

@@ -20,6 +20,7 @@ from airflow_azureml.compute.environments.prune import MARKER, PruneReport, disc
 from airflow_azureml.compute.environments.published import PublishedLock, platform_name
 from airflow_azureml.compute.environments.pythons import normalise_version
 from airflow_azureml.compute.environments.tools import Report, ToolRunner
+from airflow_azureml.model.canonical import digest_of
 from airflow_azureml.runtime.exceptions import EnvironmentBuildError, RunEnvironmentException, StepCanceled
 
 if TYPE_CHECKING:
@@ -75,6 +76,19 @@ class EnvironmentCache:
             self._root, self._locks, environment.digest, specification, report, cancelled
         ).fulfil()
 
+    def identity(self, environment: EnvironmentLike) -> str:
+        """Return what a result that was computed in an environment depends on, without building it.
+
+        :param environment: one that is built is known by what it is made of; a user-managed interpreter by what is
+            installed beside it on this machine, too.
+        :raises EnvironmentBuildError: there is no such user-managed interpreter.
+        """
+        specification = environment.specification()
+        if not specification.get("user_managed"):
+            return environment.digest
+        found = given_interpreter(self._root, specification, os.environ)
+        return digest_of({"specification": environment.digest, "interpreter": found.digest})
+
     def prune(self, keep_bytes: int) -> PruneReport:
         """Remove the longest unused environments until the rest takes at most ``keep_bytes``.
 
@@ -129,7 +143,7 @@ class _Request:
             raise
 
     def _pause(self) -> None:
-        seconds = random.uniform(*WAIT_S)  # noqa: S311 - no secret depends on it
+        seconds = random.uniform(*WAIT_S)
         if self._cancelled is None:
             time.sleep(seconds)
         elif self._cancelled.wait(seconds):

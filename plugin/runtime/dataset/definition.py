@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from typing import Any, Iterable
+from typing import Any
 
 from airflow_azureml.runtime.exceptions import UserErrorException
 
@@ -139,12 +139,3 @@ def pin_times(document: dict[str, Any], now: datetime.datetime) -> dict[str, Any
         for operation in document["operations"]
     ]
     return {**document, "operations": operations}
-
-
-def source_paths(document: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """Return the path entries a definition reads, through conversions too."""
-    source = document["source"]
-    if source["format"] == "converted":
-        return source_paths(source["tabular"])
-    paths: list[dict[str, Any]] = source["paths"]
-    return paths

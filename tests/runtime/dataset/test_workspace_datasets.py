@@ -3,6 +3,7 @@
 # ruff: noqa: DTZ001 - times in columns are UTC and carry no zone
 
 import datetime
+import tempfile
 from pathlib import Path
 
 import pandas
@@ -12,6 +13,12 @@ from airflow_azureml.runtime.dataset import Dataset, DatasetConsumptionConfig, F
 from airflow_azureml.runtime.exceptions import DatasetValidationError, UserErrorException
 
 pytestmark = pytest.mark.usefixtures("workspace")
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
 
 @pytest.fixture
@@ -268,6 +275,6 @@ def test_partition_keys_are_columns(table, store, keys, message):
 
 def test_when_the_data_changed(table, store):
     changed = datetime.datetime.fromtimestamp(
-        max(path.stat().st_mtime for path in (store.root / "in").iterdir()), datetime.timezone.utc
+        max(path.stat().st_mtime for path in (store.root / "in").iterdir()), datetime.UTC
     )
     assert table.data_changed_time == changed

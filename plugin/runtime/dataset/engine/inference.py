@@ -40,15 +40,18 @@ def is_text(values: Any) -> bool:
 
 def _inferred(values: Any) -> Any | None:
     present = values.dropna()
-    if present.empty or not all(isinstance(value, str) for value in present.iloc[:1]):
-        return None
-    if not all(isinstance(value, str) for value in present):
+    if present.empty or not _is_all_text(present):
         return None
     for infer in (_numbers, _truths, times.inferred):
         found = infer(values)
         if found is not None:
             return found
     return None
+
+
+def _is_all_text(present: Any) -> bool:
+    types = pandas().api.types
+    return bool(not types.is_object_dtype(present.dtype) or types.infer_dtype(present) == "string")
 
 
 def _numbers(values: Any) -> Any | None:
@@ -74,7 +77,7 @@ def _could_be_number(text: str) -> bool:
 def _truths(values: Any) -> Any | None:
     if values.dropna().iloc[0].lower() not in _TRUTH:
         return None
-    truths = [_TRUTH.get(text.lower(), text) if isinstance(text, str) else None for text in values]
+    truths = [_TRUTH.get(text.lower(), text) if isinstance(text, str) else None for text in values.tolist()]
     if any(isinstance(truth, str) for truth in truths):
         return None
     dtype = "object" if None in truths else "bool"

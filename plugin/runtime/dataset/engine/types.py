@@ -46,7 +46,9 @@ def as_text(values: Any) -> Any:
     """Return a column as text, missing values staying missing."""
     if pandas().api.types.is_string_dtype(values.dtype) and values.dtype != object:
         return values
-    texts = [_spelled(value) if there else None for value, there in zip(values, values.notna())]
+    texts = [
+        _spelled(value) if there else None for value, there in zip(values.tolist(), values.notna().tolist())
+    ]
     return pandas().Series(texts, index=values.index, name=values.name)
 
 
@@ -63,9 +65,9 @@ def _to_long(values: Any, kind: dict[str, Any], options: EvaluationOptions) -> A
     if types.is_integer_dtype(values.dtype) or types.is_bool_dtype(values.dtype):
         return values.astype("int64")
     if types.is_float_dtype(values.dtype):
-        numbers = [int(value) if float(value).is_integer() else None for value in values]
+        numbers = [int(value) if float(value).is_integer() else None for value in values.tolist()]
     else:
-        numbers = [_integer(text) for text in as_text(values)]
+        numbers = [_integer(text) for text in as_text(values).tolist()]
     return _checked(values, numbers, "integer", options, "int64", "float64")
 
 
@@ -80,7 +82,7 @@ def _to_float(values: Any, kind: dict[str, Any], options: EvaluationOptions) -> 
     if pandas().api.types.is_numeric_dtype(values.dtype):
         return values.astype("float64")
     comma = kind["decimal_mark"] == ","
-    numbers = [_number(text, comma) for text in as_text(values)]
+    numbers = [_number(text, comma) for text in as_text(values).tolist()]
     return _checked(values, numbers, "number", options, "float64", "float64")
 
 
@@ -99,7 +101,7 @@ def _to_bool(values: Any, kind: dict[str, Any], options: EvaluationOptions) -> A
     if pandas().api.types.is_bool_dtype(values.dtype):
         return values.astype("bool")
     texts = as_text(values)
-    truths = [_TRUTH.get(text.strip().lower()) if isinstance(text, str) else None for text in texts]
+    truths = [_TRUTH.get(text.strip().lower()) if isinstance(text, str) else None for text in texts.tolist()]
     return _checked(values, truths, "truth value", options, "bool", "object")
 
 

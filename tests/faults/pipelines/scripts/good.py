@@ -1,0 +1,3 @@
+from traces import leave_traces
+
+leave_traces()

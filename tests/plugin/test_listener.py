@@ -1,0 +1,68 @@
+"""When a DAG run ends its record is closed."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_azureml import config, listener
+from airflow_azureml.compute.identity import StepIdentity
+from airflow_azureml.compute.records import new_pipeline_record
+from airflow_azureml.workspace.handle import open_workspace
+
+RUN = SimpleNamespace(dag_id="diabetes", run_id="manual__1")
+
+
+@pytest.fixture
+def workspace(tmp_path, azureml_options):
+    azureml_options.setenv("AIRFLOW__AZUREML__WORKSPACE", str(tmp_path / "workspace"))
+    return open_workspace(str(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def run_id(workspace):
+    """A pipeline run that has begun."""
+    identity = StepIdentity(
+        deployment=config.deployment(),
+        dag_id=RUN.dag_id,
+        run_id=RUN.run_id,
+        task_id="train",
+        map_index=-1,
+        try_number=1,
+        step_name="train",
+        step_type="PythonScriptStep",
+        experiment=RUN.dag_id,
+    )
+    workspace.runs.create_pipeline_run(new_pipeline_record(identity, {}, None))
+    return identity.pipeline_run_id
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"), [(listener.on_dag_run_success, "Finished"), (listener.on_dag_run_failed, "Failed")]
+)
+def test_the_record_says_how_the_run_ended(workspace, run_id, ended, status):
+    ended(RUN, "")
+    record = workspace.runs.get(run_id)
+    assert record["status"] == status
+    assert record["end"] >= record["start"]
+
+
+@pytest.mark.parametrize("ended", [listener.on_dag_run_success, listener.on_dag_run_failed])
+def test_a_run_that_was_stopped_on_purpose_is_canceled(workspace, run_id, ended):
+    cancel = {"reason": "bad data", "by": "train", "time": "2026-01-01T00:00:00+00:00"}
+    workspace.runs.update(run_id, lambda record: {**record, "cancel": cancel})
+    ended(RUN, "")
+    record = workspace.runs.get(run_id)
+    assert (record["status"], record["cancel"]) == ("Canceled", cancel)
+
+
+def test_a_run_without_steps_of_ours_is_none_of_our_business(workspace, tmp_path):
+    listener.on_dag_run_success(RUN, "")
+    assert not (tmp_path / "workspace" / "runs").exists()
+
+
+def test_trouble_with_the_record_does_not_trouble_the_scheduler(workspace, run_id, caplog):
+    workspace.store.put(f"runs/{run_id}/record.json", b"damaged")
+    with caplog.at_level(logging.WARNING, listener.__name__):
+        listener.on_dag_run_success(RUN, "")
+    assert "the record of run manual__1 of diabetes could not be closed" in caplog.text
