@@ -29,11 +29,18 @@ class StepPartial(OperatorPartial):
     """What ``partial`` returns; ``expand`` makes a mapped step with its data edges."""
 
     def _expand(self, expand_input: ExpandInput, *, strict: bool) -> MappedOperator:
-        if isinstance(expand_input.value, dict):
-            expand_input.value = with_step_params(expand_input.value)
+        expand_input.value = _with_step_params(expand_input.value)
         mapped = super()._expand(expand_input, strict=strict)
         wire_mapped(mapped)
         return mapped
+
+
+def _with_step_params(mapped: Any) -> Any:
+    if isinstance(mapped, Mapping):
+        return {"step_params" if name == "params" else name: values for name, values in mapped.items()}
+    if isinstance(mapped, list | tuple):
+        return [with_step_params(dict(item)) if isinstance(item, Mapping) else item for item in mapped]
+    return mapped
 
 
 def partial_step(cls: type[PipelineStep], **kwargs: Any) -> StepPartial:
@@ -56,7 +63,7 @@ def instances_of(task: Operator) -> list[PipelineStep]:
     if not isinstance(task, MappedOperator) or not isinstance(task.operator_class, StepMeta):
         return []
     try:
-        return [task.unmap(with_step_params(dict(given))) for given in _written_down(task.expand_input.value)]
+        return [task.unmap(given) for given in _written_down(task.expand_input.value)]
     except TypeError as error:
         raise DefinitionError(
             f"{task.operator_class.__name__} {task.task_id!r}: {error}; give it to partial(), or as a list to expand()"
@@ -69,6 +76,21 @@ def _written_down(mapped: Any) -> list[Mapping[str, Any]]:
         return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
     known = [item for item in mapped if isinstance(item, Mapping)] if isinstance(mapped, list | tuple) else []
     return known or [{}]
+
+
+def says(mapped: MappedOperator, argument: str, value: object) -> bool:
+    """Whether the value of an argument stands in the DAG file, rather than having come from XCom.
+
+    :param value: what one instance of the mapped step was given.
+    """
+    given: Any = mapped.expand_input.value
+    if isinstance(given, Mapping):
+        known = given.get(argument)
+    else:
+        known = [item.get(argument) for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
+    return value is mapped.partial_kwargs.get(argument) or (
+        isinstance(known, list | tuple) and any(value is item for item in known)
+    )
 
 
 def wire_mapped(mapped: MappedOperator) -> None:

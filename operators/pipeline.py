@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import FailFastDagInvalidTriggerRule
 
 from airflow_azureml.model.sequence import StepSequence
 from airflow_azureml.operators.graph import check_pipeline, closure, ordered_pairs
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
+    from airflow.sdk.types import Operator
+
     from airflow_azureml.model.definition import PipelineDefinition
     from airflow_azureml.operators.step import PipelineStep
     from airflow_azureml.runtime.workspace import Workspace
@@ -90,6 +93,19 @@ class Pipeline(DAG):
         from airflow_azureml.operators.step import PipelineStep
 
         return [task for task in self.tasks if isinstance(task, PipelineStep)]
+
+    def add_task(self, task: Operator) -> None:
+        """Add a task; Airflow calls this for every task that is declared inside the pipeline.
+
+        :raises DefinitionError: the task wants to run after failures, and the pipeline ends at the first one.
+        """
+        try:
+            super().add_task(task)
+        except FailFastDagInvalidTriggerRule:
+            raise DefinitionError(
+                f"{type(task).__name__} {task.task_id!r}: argument trigger_rule is {str(task.trigger_rule)!r}, but the pipeline "
+                "ends at the first failure; let it go on: Pipeline(…, continue_on_step_failure=True)"
+            ) from None
 
     def validate(self) -> None:
         """Check the pipeline as a whole; Airflow calls this before it accepts a DAG.

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_azureml import config
+from airflow_azureml.compute.cancel import canceled
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.outputs import StoredOutput
-from airflow_azureml.runtime.exceptions import UserErrorException
+from airflow_azureml.operators.services import workspace_of
+from airflow_azureml.runtime.exceptions import ObjectNotFound, StepCanceled, UserErrorException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,6 +80,7 @@ def upstream_outputs(
 
     :return: its outputs; its task id; and whether it is mapped and there is one output for each of its instances.
     :raises UserErrorException: nobody produced it, or the producer left no result in this run.
+    :raises StepCanceled: it left none because the run was stopped on purpose.
     """
     producer = origin.producer
     if producer is None:
@@ -86,10 +89,11 @@ def upstream_outputs(
         )
     ti = context["ti"]
     mapped = is_mapped_alone(producer, step)
-    index: int | None = None if mapped else _index_at(producer, ti)
-    pulled = ti.xcom_pull(task_ids=producer.task_id, map_indexes=index)
-    documents = list(pulled) if mapped and pulled is not None else [pulled]
+    # Without indexes Airflow gives the values of all instances, in their order.
+    which: dict[str, Any] = {} if mapped else {"map_indexes": [_index_at(producer, ti)]}
+    documents = ti.xcom_pull(task_ids=[producer.task_id], **which)
     if not documents or not all(isinstance(item, Mapping) and "outputs" in item for item in documents):
+        _refuse_canceled(step, context)
         raise UserErrorException(
             f"{step.title}: input {name!r} has no data because {producer.task_id!r} left no result in this run "
             "(it was skipped, failed, or was marked by hand); clear it to run it again"
@@ -97,6 +101,20 @@ def upstream_outputs(
     # Instances of a mapped producer may write different outputs.
     written = [item["outputs"][origin.port_name] for item in documents if origin.port_name in item["outputs"]]
     return [StoredOutput.from_document(document) for document in written], producer.task_id, mapped
+
+
+def _refuse_canceled(step: PipelineStep, context: Context) -> None:
+    """Raise when nothing was written because the run was stopped on purpose.
+
+    :raises StepCanceled: with the reason.
+    """
+    run_id = step_identity(step, context, config.deployment()).pipeline_run_id
+    try:
+        cancel = canceled(workspace_of(step), run_id)
+    except ObjectNotFound:
+        return
+    if cancel:
+        raise StepCanceled(f"the pipeline run was stopped: {cancel['reason']}")
 
 
 def is_mapped_alone(producer: Any, consumer: Any) -> bool:

@@ -115,8 +115,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         self.step_params = step_params
         self.allow_reuse = allow_reuse
         self.version = version
-        # An XComArg for the whole vector is known at run time only; inputs and outputs are wired now.
-        self._ports = ports or self._bind(arguments if isinstance(arguments, list | tuple) else None)
+        # What only the run knows (an XCom value for the whole vector) is text; what is written down may name inputs.
+        self._ports = ports or self._bind(arguments if self._is_written_down(arguments) else None)
         if not self.is_unmapped:
             self._claim_outputs()
         if self.has_dag():
@@ -230,6 +230,16 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
 
         :raises DefinitionError: something about the step is wrong.
         """
+
+    def _is_written_down(self, arguments: Any) -> bool:
+        if not isinstance(arguments, list | tuple):
+            return False
+        mapped = self.dag.task_dict.get(self.task_id) if self.is_unmapped else None
+        if not isinstance(mapped, MappedOperator):
+            return True
+        from airflow_azureml.operators.mapped import says
+
+        return says(mapped, "arguments", arguments)
 
     def _bind(self, arguments: Sequence[Any] | None) -> Ports:
         return bind_ports(

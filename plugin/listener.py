@@ -1,6 +1,6 @@
-"""Closes the record of a pipeline run when Airflow says that the run ended.
+"""What this package does when Airflow starts, and when a pipeline run ends: then it closes the record of the run.
 
-Airflow calls these in the scheduler for every DAG run, ours or not; a run without a record in the workspace costs one read.
+The latter is called in the scheduler for every DAG run, ours or not; a run without a record in the workspace costs one read.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
+from airflow.utils.state import DagRunState, TaskInstanceState
 
 from airflow_azureml.model.status import RunStatus
 from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound
@@ -16,19 +17,47 @@ from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
+_STEPS = "airflow_azureml.operators."
+
 log = logging.getLogger(__name__)
+
+
+@hookimpl
+def on_starting(component: object) -> None:
+    """Import early, in services that start a process for each task or DAG file, what those would import each time."""
+    # A job is such a service; in a task's own process there is no time to lose.
+    if hasattr(component, "job_type"):
+        from airflow_azureml.preload import preload
+
+        preload()
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
     """Mark the pipeline run as finished, or as canceled when it was stopped on purpose."""
-    _close(dag_run, RunStatus.FINISHED)
+    if failed_fast(dag_run):
+        dag_run.set_state(DagRunState.FAILED)
+        _close(dag_run, RunStatus.FAILED)
+    else:
+        _close(dag_run, RunStatus.FINISHED)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
     """Mark the pipeline run as failed, or as canceled when it was stopped on purpose."""
     _close(dag_run, RunStatus.FAILED)
+
+
+def failed_fast(dag_run: DagRun) -> bool:
+    """Whether a run of a pipeline that Airflow calls a success has failed.
+
+    With ``fail_fast`` a failure skips the tasks that haven't run. Airflow judges a run by its last tasks only, and to it
+    skipped ones are as good as succeeded ones.
+    """
+    dag = dag_run.get_dag()
+    if not dag.fail_fast or not any(task._task_module.startswith(_STEPS) for task in dag.tasks):
+        return False
+    return any(ti.state == TaskInstanceState.FAILED for ti in dag_run.get_task_instances())
 
 
 def _close(dag_run: DagRun, status: RunStatus) -> None:

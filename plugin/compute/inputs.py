@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow_azureml.compute.overlay import ARRIVING
 from airflow_azureml.model.canonical import digest_of
 from airflow_azureml.model.port_types import InputPort
 from airflow_azureml.reuse.action import IdentityClass, InputIdentity
+from airflow_azureml.runtime.dataset.definition import pin_times
 from airflow_azureml.runtime.dataset.resolve import ResolvedFile, is_single_file, resolve_files
 from airflow_azureml.runtime.exceptions import SnapshotException, TransientError, UserErrorException
 from airflow_azureml.workspace.handle import WorkspaceHandle
@@ -93,11 +95,13 @@ class InputResolver:
 
     :param workspace: gives datastores and datasets.
     :param cache: hashes of unchanged files.
+    :param converted: folder for files that have to be written before they can be read (``to_csv_files``).
     """
 
-    def __init__(self, workspace: WorkspaceHandle, cache: StatCache) -> None:
+    def __init__(self, workspace: WorkspaceHandle, cache: StatCache, converted: Path) -> None:
         self._workspace = workspace
         self._cache = cache
+        self._converted = converted
 
     def produced(
         self, port: InputPort, outputs: Sequence[StoredOutput], *, producer: str, is_mapped: bool
@@ -186,18 +190,19 @@ class InputResolver:
         :param registered: name and version of a registered one, for the run record.
         :raises DatasetValidationError: a path means no file, or leaves its datastore.
         """
-        document = dict(definition)
-        files = resolve_files(document, self._workspace.datastores.root)
+        # "The last two days" is a time range of this run: another one is other data.
+        document = pin_times(dict(definition), datetime.now(UTC))
+        files = resolve_files(document, self._workspace.datastores.root, str(self._converted))
         is_direct = port.mode == "direct"
         is_file = not is_direct and is_single_file(document, files)
         trees = tuple(_tree_of_file(port.name, item) for item in files)
         manifest = TreeManifest([self._digest(Path(item.path), item.name) for item in files], [])
-        saved = self._workspace.datasets.save(definition)
-        identity = {"definition": without_places(definition), "content": manifest.digest}
+        saved = self._workspace.datasets.save(document)
+        identity = {"definition": without_places(document), "content": manifest.digest}
         if is_file:
             # The script gets a file's path, and not a folder's with the same file in it.
             identity["type"] = "file"
-        if _reads_paths(definition["source"]):
+        if _reads_paths(document["source"]):
             identity["paths"] = [item.origin for item in files]
         return ResolvedInput(
             port,
@@ -255,6 +260,9 @@ def _identity(
 def without_places(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a dataset definition without where its files lie: their names and bytes are known by content."""
     source = {key: value for key, value in definition["source"].items() if key != "paths"}
+    if "tabular" in source:
+        # Files that are made of a table: the table has places of its own.
+        source["tabular"] = without_places(source["tabular"])
     return {**definition, "source": source}
 
 

@@ -154,6 +154,7 @@ class LocalRun:
                 cwd=self.folder.code,
                 env=environment,
                 on_line=log.line,
+                on_pause=log.pass_on,
                 limits=self._services.limits,
                 grace_s=self._services.grace_s,
                 cancelled=self._stopping,

@@ -14,18 +14,19 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self
 
 from airflow_azureml.compute.limits import Limits
-from airflow_azureml.compute.process_output import READ_SIZE, LineSplitter, OnLine
+from airflow_azureml.compute.process_output import READ_SIZE, LineSplitter, OnLine, OnPause
 from airflow_azureml.compute.process_status import ExitStatus
 from airflow_azureml.runtime.exceptions import RunEnvironmentException
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 _BOOTSTRAP = """\
 import marshal, os
@@ -49,6 +50,7 @@ def run_process(
     cwd: str | os.PathLike[str],
     env: Mapping[str, str],
     on_line: OnLine,
+    on_pause: OnPause | None = None,
     limits: Limits | None = None,
     grace_s: float = 10.0,
     cancelled: threading.Event | None = None,
@@ -70,6 +72,8 @@ def run_process(
     :param env: the program's whole environment.
     :param on_line: called with ``"stdout"`` or ``"stderr"`` and a line, in this thread, as the lines come; see
         :class:`~airflow_azureml.compute.process_output.LineSplitter`. A slow callback slows the program down.
+    :param on_pause: called when what could be read at once has been delivered, for a receiver that passes lines on
+        together; the more often it is called the fewer lines there are.
     :param limits: memory and CPU limits.
     :param grace_s: seconds between SIGTERM and SIGKILL.
     :param cancelled: stops the program when set, from any thread or signal handler.
@@ -91,7 +95,7 @@ def run_process(
         "keep_fds": tuple(keep_fds),
     }
     oom_kills = _oom_kills()
-    with _Supervision(plan, on_line) as supervision:
+    with _Supervision(plan, on_line, on_pause or (lambda: None)) as supervision:
         supervision.follow(cancelled)
     return supervision.status(oom_kills)
 
@@ -99,9 +103,10 @@ def run_process(
 class _Supervision:
     """One program under its guard, seen from the worker."""
 
-    def __init__(self, plan: dict[str, Any], on_line: OnLine) -> None:
+    def __init__(self, plan: dict[str, Any], on_line: OnLine, on_pause: OnPause) -> None:
         self._argv0 = os.fsdecode(plan["argv"][0])
         self._on_line = on_line
+        self._on_pause = on_pause
         self._canceled = False
         self._stopping = False
         self._pid = 0
@@ -164,6 +169,7 @@ class _Supervision:
                 self.stop()
                 for splitter in self._streams.values():
                     splitter.on_line = _forgiving(self._on_line)
+                self._on_pause = _forgiving(self._on_pause)
                 self.follow(None)
         finally:
             self._close()
@@ -195,6 +201,7 @@ class _Supervision:
                     open_channel = self._hear()
                 else:
                     self._read(fd, READ_SIZE)
+            self._on_pause()
             if cancelled is not None and not self._stopping and cancelled.is_set():
                 self._canceled = True
                 self.stop()
@@ -250,6 +257,7 @@ class _Supervision:
                 left -= self._read(fd, min(left, READ_SIZE))
         for splitter in self._streams.values():
             splitter.finish()
+        self._on_pause()
 
     def _kill_group(self) -> None:
         """The guard is gone, killed most likely: kill what can be found without it."""
@@ -282,14 +290,14 @@ class _Supervision:
         )
 
 
-def _forgiving(on_line: OnLine) -> OnLine:
+def _forgiving(callback: Callable[P, None]) -> Callable[P, None]:
     """A callback whose errors do not stop the delivery: the first one is already on its way to the caller."""
 
-    def call(stream: str, line: str) -> None:
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            on_line(stream, line)
+            callback(*args, **kwargs)
         except Exception:
-            log.debug("a line of %s was not delivered", stream, exc_info=True)
+            log.debug("some output was not delivered", exc_info=True)
 
     return call
 

@@ -13,6 +13,7 @@ PROGRESS_INTERVAL_S = 1.0
 """How often a progress bar that redraws itself on one line gets into the log."""
 
 OnLine = Callable[[str, str], None]
+OnPause = Callable[[], None]
 
 _NOISE = bytes(
     {*range(32), 127} - {9, 10, 27}

@@ -272,15 +272,12 @@ def withdraw_outputs(workspace: WorkspaceHandle, places: Iterable[Place]) -> Non
 
 
 def _matching(folder: Path, globs: Iterable[str]) -> set[Path]:
-    try:
-        found = {path for glob in globs for path in folder.glob(glob) if path.is_file()}
-    except (NotImplementedError, ValueError) as error:
-        raise UserErrorException(
-            f"source_globs: {error}; give patterns relative to the output's folder"
-        ) from None
-    outside = [path for path in found if ".." in path.relative_to(folder).parts]
-    if outside:
-        raise UserErrorException(f"source_globs reach out of the output's folder, to {str(outside[0])!r}")
+    found: set[Path] = set()
+    for glob in globs:
+        pattern = PurePosixPath(glob)
+        if pattern.is_absolute() or ".." in pattern.parts or not pattern.parts:
+            raise UserErrorException(f"source_globs has {glob!r}; give patterns relative to the output's folder")
+        found.update(path for path in folder.glob(glob) if path.is_file())
     return found
 
 

@@ -25,7 +25,7 @@ def resolve_inputs(request: StepRequest, services: ExecutionServices) -> list[Re
 
     :raises UserErrorException: data is missing or was altered; the message names the input.
     """
-    resolver = InputResolver(services.workspace, services.hashes)
+    resolver = InputResolver(services.workspace, services.hashes, services.cache / "converted")
     return [_resolve(port, request, resolver, services.workspace) for port in request.ports.inputs]
 
 

@@ -15,6 +15,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_azureml.runtime.exceptions import UserErrorException
@@ -85,17 +86,22 @@ class _Method:
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
         self._function = function
-        self._signature = inspect.signature(function)
-        hints = typing.get_type_hints(function)
-        self._takes_payload = hints.pop("payload", None) is not None
-        hints.pop("return", None)
-        self._types = {parameter: _accepted(hint) for parameter, hint in hints.items()}
+
+    # Looked at when first called: a script calls few of the methods, and every step waits for this service to start.
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self._function)
+
+    @cached_property
+    def _types(self) -> dict[str, tuple[type, ...] | None]:
+        hints = typing.get_type_hints(self._function)
+        return {name: _accepted(hint) for name, hint in hints.items() if name not in ("payload", "return")}
 
     def __call__(self, params: Mapping[str, Any], payload: BinaryIO | None) -> Reply:
         arguments = dict(params)
         # Never from the caller: a stream is not a JSON value.
         arguments.pop("payload", None)
-        if self._takes_payload:
+        if "payload" in self._signature.parameters:
             if payload is None:
                 raise UserErrorException(f"{self._name}: a file must come along")
             arguments["payload"] = payload

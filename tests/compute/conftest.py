@@ -29,24 +29,24 @@ from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.local_store import LocalStore
 from airflow_azureml.workspace.stat_cache import StatCache
 
-Script = Callable[[Path, Mapping[str, str], list[str]], "int | None"]
+Script = Callable[[Path, Mapping[str, str], list[str]], object]
 """Stands for a script where what it does matters and that it is a process doesn't: working directory, variables, arguments."""
 
 
 class Lab:
     """Runs steps in a workspace of its own and remembers what they wrote, as a pipeline would."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, machine: Path) -> None:
         self.root = root
         self.code = root / "code"
         self.code.mkdir()
         self.workspace = WorkspaceHandle(str(root / "workspace"), LocalStore(root / "workspace"))
         self.services = ExecutionServices(
             workspace=self.workspace,
-            environments=EnvironmentCache(root / "environments"),
+            environments=EnvironmentCache(machine / "environments"),
             hashes=StatCache(root / "hashes"),
             scratch=root / "scratch",
-            cache=root / "cache",
+            cache=machine / "cache",
             limits=Limits(),
             grace_s=0.5,
         )
@@ -136,18 +136,28 @@ class Lab:
         self.services = replace(self.services, **changes)
 
 
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a machine keeps from step to step; sharing it makes the tests faster."""
+    return tmp_path_factory.mktemp("machine")
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, machine: Path) -> Lab:
+    return Lab(tmp_path, machine)
 
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
-    """Lets a function stand for the script's process; it returns the exit code, None for 0."""
+    """Lets a function stand for the script's process; SystemExit is its way to fail."""
 
     def use(script: Script) -> None:
         def run_process(argv: list[Any], *, cwd: Path, env: Mapping[str, str], **_: Any) -> ExitStatus:
-            return ExitStatus(script(cwd, env, [str(word) for word in argv[3:]]) or 0, None)
+            try:
+                script(cwd, env, [str(word) for word in argv[3:]])
+            except SystemExit as end:
+                return ExitStatus(int(str(end.code)), None)
+            return ExitStatus(0, None)
 
         monkeypatch.setattr(local, "run_process", run_process)
 

@@ -63,7 +63,7 @@ def test_the_second_run_reuses_the_first_ones_result(lab: Any) -> None:
 
 class TestAReusedStepShowsItsOrigin:
     SCRIPT = """
-        from airflow_azureml.runtime import Run
+        from azureml.core import Run
         run = Run.get_context()
         run.log("rows", 7)
         run.tag("kind", "good")
@@ -141,7 +141,8 @@ class TestRunsAgain:
         return reuse["code"], reuse["message"]
 
     @pytest.fixture(autouse=True)
-    def first_run(self, lab: Any, step: dict[str, Any]) -> None:
+    def first_run(self, lab: Any, step: dict[str, Any], in_process: Any) -> None:
+        in_process(lambda *_: None)
         lab.run(**step)
 
     def test_not_when_nothing_changed(self, lab: Any, step: dict[str, Any]) -> None:

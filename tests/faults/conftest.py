@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_azureml.compute.identity import StepIdentity, pipeline_run_id
+from airflow_azureml.compute.identity import pipeline_run_id
 from airflow_azureml.demo.home import DEPLOYMENT, AirflowHome
 from airflow_azureml.demo.rest import AirflowRest
 from airflow_azureml.demo.server import AirflowServer
@@ -81,26 +81,25 @@ class Run:
         instances = self.airflow.rest.task_instances(self.dag_id, self.run_id)
         return {item["task_id"]: item["state"] for item in instances}
 
-    def step_id(self, task_id: str = "step", number: int = 1) -> str:
-        return StepIdentity(
-            DEPLOYMENT,
-            self.dag_id,
-            self.run_id,
-            task_id,
-            -1,
-            number,
-            task_id,
-            "PythonScriptStep",
-            self.dag_id,
-        ).step_run_id
+    @property
+    def id(self) -> str:
+        return pipeline_run_id(DEPLOYMENT, self.dag_id, self.run_id)
 
     @property
     def record(self) -> dict[str, Any]:
-        return self.airflow.workspace.runs.get(pipeline_run_id(DEPLOYMENT, self.dag_id, self.run_id))
+        return self.airflow.workspace.runs.get(self.id)
+
+    def tries(self, task_id: str) -> dict[int, dict[str, Any]]:
+        """The records of a step, by the number of the try."""
+        records = self.airflow.workspace.runs.children(self.id)
+        return {record["try_number"]: record for record in records if record["task_id"] == task_id}
 
     def step(self, task_id: str = "step", number: int = 1) -> dict[str, Any]:
         """The record of one try of a step."""
-        return self.airflow.workspace.runs.get(self.step_id(task_id, number))
+        return self.tries(task_id)[number]
+
+    def step_id(self, task_id: str = "step", number: int = 1) -> str:
+        return str(self.step(task_id, number)["id"])
 
     def folder(self, task_id: str = "step", number: int = 1) -> Path:
         """Where a step works, and what it leaves to be looked at when it fails."""
@@ -108,6 +107,7 @@ class Run:
 
     def wait_until_up(self, task_id: str = "step", number: int = 1) -> None:
         """Return when the script has done its work and only waits for its fate."""
+        self.airflow.wait_until(lambda: number in self.tries(task_id))
         self.airflow.wait_until((self.folder(task_id, number) / "code" / "up").exists)
 
     def log(self, task_id: str = "step", number: int = 1) -> list[dict[str, Any]]:
@@ -195,11 +195,9 @@ class FaultyAirflow:
         assert step_id not in {dataset.run_id for dataset in workspace.datasets.list()}
         for info in workspace.store.list("entries/"):
             assert step_id.encode() not in workspace.store.get(info.key).data
-        said = [metric["name"] for metric in workspace.runs.parent_view(run.record["id"])["metrics"]]
+        said = [metric["name"] for metric in workspace.runs.parent_view(run.id)["metrics"]]
         committed = [
-            child
-            for child in workspace.runs.children(run.record["id"])
-            if workspace.runs.is_committed(child["id"])
+            child for child in workspace.runs.children(run.id) if workspace.runs.is_committed(child["id"])
         ]
         assert len(said) == len(committed)
 

@@ -35,8 +35,8 @@ def test_a_failure_stops_the_run_by_default(airflow: "FaultyAirflow") -> None:
 
     states = run.states()
     assert states["bad"] == "failed"
-    assert states["sibling"] == "failed"
-    assert "success" not in {states["after_bad"], states["after_sibling"]}
+    assert "success" not in states.values()
+    run.wait_for_record("Failed")
     airflow.wait_until(lambda: run.step("sibling")["status"] == "Canceled")
     assert run.step("bad")["status"] == "Failed"
     for task in ("bad", "sibling"):

@@ -113,8 +113,7 @@ class Runs:
         tasks = {_key(ti.task_id, ti.map_index): ti.state for ti in run.get_task_instances()}
         records = open_workspace(str(self.workspace)).runs
         run_id = pipeline_run_id(config.deployment(), run.dag_id, run.run_id)
-        children = [records.get(child) for child in records.children(run_id)]
-        steps = {_key(record["task_id"], record["map_index"]): record for record in children}
+        steps = {_key(record["task_id"], record["map_index"]): record for record in records.children(run_id)}
         return FinishedRun(str(run.state), tasks, records.get(run_id), steps)
 
 

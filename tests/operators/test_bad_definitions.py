@@ -129,6 +129,13 @@ WRONG = {
         'PythonScriptStep("train.py", inputs=PipelineData("a"))',
         r"PythonScriptStep 'train': argument inputs is a PipelineData; give a list",
     ),
+    "work after a failure where the first one ends the run": (
+        """
+        EmptyOperator(task_id="tidy", trigger_rule="all_done")
+        PythonScriptStep("lost.py")
+        """,
+        r"EmptyOperator 'tidy': argument trigger_rule is 'all_done', but .*continue_on_step_failure=True|'lost': script 'lost.py'",
+    ),
     "hash_paths that are not there": (
         'PythonScriptStep("train.py", hash_paths=["lost.csv"])',
         r"PythonScriptStep 'train': .*hash_paths names 'lost.csv', but there is no file or folder",

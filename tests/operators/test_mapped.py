@@ -147,3 +147,9 @@ class TestDefinition:
         many = mapped(params={"depth": 3}).expand(arguments=[["a"]])
         assert many.partial_kwargs["step_params"] == {"depth": 3}
         assert dict(many.params) == {}
+
+    def test_also_where_they_are_mapped(self, dag):
+        one = mapped("one").expand(params=[{"depth": 1}, {"depth": 2}])
+        two = mapped("two").expand_kwargs([{"params": {"depth": 1}}])
+        assert one.expand_input.value == {"step_params": [{"depth": 1}, {"depth": 2}]}
+        assert two.expand_input.value == [{"step_params": {"depth": 1}}]

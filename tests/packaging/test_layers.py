@@ -21,7 +21,7 @@ LAYERS = [
     {"example_dags"},
     # The policy looks at steps in DAGs, for Airflow.
     {"operators", "policy"},
-    {"airflow_plugin", "demo", "discovery", "listener", "provider_info"},
+    {"airflow_plugin", "demo", "discovery", "listener", "preload", "provider_info"},
     {"hooks"},
     {"config"},
     {"compute"},

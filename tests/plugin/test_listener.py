@@ -10,7 +10,30 @@ from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.records import new_pipeline_record
 from airflow_azureml.workspace.handle import open_workspace
 
-RUN = SimpleNamespace(dag_id="diabetes", run_id="manual__1")
+
+
+class DagRunLike:
+    """What the listener looks at of a DAG run."""
+
+    dag_id = "diabetes"
+    run_id = "manual__1"
+
+    def __init__(self, *, fail_fast=False, module="airflow_azureml.operators.python_script", states=()):
+        self._dag = SimpleNamespace(fail_fast=fail_fast, tasks=[SimpleNamespace(_task_module=module)])
+        self._states = states
+        self.state = "success"
+
+    def get_dag(self):
+        return self._dag
+
+    def get_task_instances(self):
+        return [SimpleNamespace(state=state) for state in self._states]
+
+    def set_state(self, state):
+        self.state = state
+
+
+RUN = DagRunLike()
 
 
 @pytest.fixture
@@ -54,6 +77,29 @@ def test_a_run_that_was_stopped_on_purpose_is_canceled(workspace, run_id, ended)
     ended(RUN, "")
     record = workspace.runs.get(run_id)
     assert (record["status"], record["cancel"]) == ("Canceled", cancel)
+
+
+class TestFailFast:
+    """Airflow calls a run a success when its last tasks were skipped because an earlier one failed."""
+
+    def test_a_pipeline_has_failed_then(self, workspace, run_id):
+        run = DagRunLike(fail_fast=True, states=["failed", "skipped"])
+        listener.on_dag_run_success(run, "")
+        assert run.state == "failed"
+        assert workspace.runs.get(run_id)["status"] == "Failed"
+
+    @pytest.mark.parametrize(
+        "run",
+        [
+            DagRunLike(fail_fast=True, states=["success", "skipped"]),
+            DagRunLike(fail_fast=False, states=["failed", "success"]),
+            DagRunLike(fail_fast=True, states=["failed", "skipped"], module="airflow.providers.standard.operators.bash"),
+        ],
+        ids=["nothing failed", "somebody handles the failure", "no pipeline"],
+    )
+    def test_otherwise_airflow_is_right(self, workspace, run):
+        listener.on_dag_run_success(run, "")
+        assert run.state == "success"
 
 
 def test_a_run_without_steps_of_ours_is_none_of_our_business(workspace, tmp_path):

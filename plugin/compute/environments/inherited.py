@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import translate
 
 from airflow_azureml.compute.environments.interpreter import Interpreter
 
@@ -51,6 +52,15 @@ NEVER = ("AIRFLOW__*", "AIRFLOW_CONN_*", "AIRFLOW_VAR_*", "_AIRFLOW_*", "__AIRFL
 """Airflow's configuration, connections and variables: no allow-list opens these, not even by ``*``."""
 
 
+def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:
+    # One expression for all patterns; where there are none, one that nothing matches.
+    return re.compile("|".join(map(translate, patterns)) or "(?!)").match
+
+
+# Made once: every step waited 5 ms for them.
+_is_inherited, _is_airflows = _matcher(INHERITED), _matcher(NEVER)
+
+
 def base_environment(
     allow: Iterable[str] = (),
     source: Mapping[str, str] = os.environ,
@@ -67,18 +77,14 @@ def base_environment(
     :param source: the worker's variables.
     :param interpreter: the step's interpreter: its folder comes first on PATH, its variables win.
     """
-    patterns = (*INHERITED, *allow)
+    is_allowed = _matcher(allow)
     result = {
         name: value
         for name, value in source.items()
-        if _matches(name, patterns) and not _matches(name, NEVER)
+        if (_is_inherited(name) or is_allowed(name)) and not _is_airflows(name)
     }
     if interpreter is not None:
         path = result.get("PATH", os.defpath)
         result["PATH"] = f"{interpreter.bin}{os.pathsep}{path}"
         result.update(interpreter.variables)
     return result
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -14,6 +14,7 @@ from pathlib import Path
 from airflow_azureml.compute.environments.inherited import base_environment
 
 PROBE_TIMEOUT_S = 20.0
+_VERSION = re.compile(r"\d+(\.\d+){0,2}")
 
 _PROBE = """\
 import json, os, sys
@@ -75,7 +76,7 @@ def normalise_version(wanted: str | None) -> str:
     if not wanted:
         return f"{sys.version_info[0]}.{sys.version_info[1]}"
     text = wanted.strip().lstrip("=").removesuffix(".*")
-    if not re.fullmatch(r"\d+(\.\d+){0,2}", text):
+    if _VERSION.fullmatch(text) is None:
         raise ValueError(f"Python version {wanted!r} is not understood; give one such as '3.8' or '3.8.13'")
     return text
 
