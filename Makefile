@@ -25,6 +25,9 @@ install = if [ -z "$(UV)" ] && $(PY) -m pip --version >/dev/null 2>&1; \
 	else $(or $(UV),$(BIN)/uv) pip install --quiet --compile-bytecode --python $(PY) $(1); fi
 LOCK = requirements/py$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
+# The machine's own certificates: an index of one's own is often signed by one of them.
+export UV_SYSTEM_CERTS ?= true
+
 # Airflow's processes start twice as fast from compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -21,13 +21,12 @@ from airflow_azureml.demo.home import AirflowHome
 from airflow_azureml.demo.rest import AirflowRest
 from airflow_azureml.demo.server import AirflowServer
 from airflow_azureml.model.environment import Environment
-
 from benchmarks.measure import Row, print_table
 
 LENGTH = 5
 ROUNDS = 5
 TARGET = 1.15
-_LIMIT_S = 900.0
+_LIMIT_S = 300.0
 _BASH, _RUN, _REUSED = "bash", "steps", "reused_steps"
 
 _SCRIPT = "print('hello from a step')\n"

@@ -186,7 +186,7 @@ def load_dags(folders: list[str]) -> int:
 
     problems = 0
     for folder in folders:
-        found = DagBag(folder, include_examples=False)
+        found = DagBag(folder)
         for file, error in found.import_errors.items():
             print(f"{file}: {error}")
         if not found.dags:

@@ -16,7 +16,7 @@ _VARYING = (
     (re.compile(r"manual__[\d:.T+\-]+"), "RUN"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00|Z)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
-    (re.compile(r"\b[0-9a-f]{8,64}\b"), "DIGEST"),
+    (re.compile(r"\b(?=\d*[a-f])[0-9a-f]{8,64}\b"), "DIGEST"),
     (re.compile(r"\b\d+(\.\d+)? (s|ms)\b"), "DURATION"),
 )
 """What differs from run to run, and what stands for it when output is compared."""

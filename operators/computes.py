@@ -1,4 +1,4 @@
-"""Compute targets at definition time: is there such a target, and can a step run on it?"""
+"""Compute targets at definition time: whether there is such a target and a step can run on it."""
 
 from __future__ import annotations
 

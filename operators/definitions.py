@@ -90,9 +90,11 @@ def _step_definition(step: PythonScriptStep) -> StepDefinition:
 
 def _step(definition: StepDefinition, ports: Ports) -> PipelineStep:
     if definition.type != PythonScriptStep.__name__:
-        raise DefinitionError(f"step {definition.name!r} is a {definition.type}, which this version does not know")
+        raise DefinitionError(
+            f"step {definition.name!r} is a {definition.type}, which this version does not know"
+        )
     return PythonScriptStep(
-        script_name=definition.script_name,
+        script_name=definition.script_name or "",
         name=definition.name,
         task_id=definition.task_id,
         arguments=[_shown(token_to_document(token)) for token in definition.arguments],

@@ -66,7 +66,9 @@ def check_pipeline(dag: DAG) -> None:
             step.check()
     path = find_cycle((task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids)
     if path:
-        raise DefinitionError(f"pipeline {dag.dag_id!r} runs in a circle: {' → '.join(path)}; break one of these edges")
+        raise DefinitionError(
+            f"pipeline {dag.dag_id!r} runs in a circle: {' → '.join(path)}; break one of these edges"
+        )
 
 
 def _check_upstream(step: PipelineStep, dag: DAG) -> None:
@@ -77,13 +79,14 @@ def _check_upstream(step: PipelineStep, dag: DAG) -> None:
                 f"list {origin.description} in the outputs of the step that writes it"
             )
     for upstream in step.wanted_upstream():
-        if not upstream.has_dag():
+        home = upstream.get_dag()
+        if home is None:
             raise DefinitionError(
                 f"{step.title}: needs {upstream.task_id!r}, which is in no pipeline; declare it in the same one"
             )
-        if upstream.dag.dag_id != dag.dag_id:
+        if home.dag_id != dag.dag_id:
             raise DefinitionError(
-                f"{step.title}: needs {upstream.task_id!r}, which is in another DAG, {upstream.dag.dag_id!r}; "
+                f"{step.title}: needs {upstream.task_id!r}, which is in another DAG, {home.dag_id!r}; "
                 "register its output there (register_on_complete) and read the dataset here"
             )
 
@@ -115,10 +118,13 @@ def refuse_circle(before: Any, after: Any) -> None:
 
     :raises DefinitionError: with the circle.
     """
-    ids = getattr(before, "task_id", None), getattr(after, "task_id", None)
-    if None in ids or not before.has_dag() or not after.has_dag() or before.dag is not after.dag:
+    # The tasks of a group come one by one.
+    if not (hasattr(before, "task_id") and hasattr(after, "task_id")):
         return
-    path = closes_cycle(after.dag, *ids)
+    dag = after.get_dag()
+    if dag is None or before.get_dag() is not dag:
+        return
+    path = closes_cycle(dag, before.task_id, after.task_id)
     if path:
         raise DefinitionError(
             f"{type(after).__name__} {after.task_id!r}: running after {before.task_id!r} closes a circle: {' → '.join(path)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.bases.operator import partial as airflow_partial
@@ -47,9 +47,12 @@ def partial_step(cls: type[PipelineStep], **kwargs: Any) -> StepPartial:
     """Return the partial of a step class; see ``BaseOperator.partial``."""
     # As when the step is made directly: a task id is needed only where nothing else names the step.
     if not kwargs.get("task_id"):
-        kwargs["task_id"] = get_unique_task_id(cls.task_id_of(kwargs), kwargs.get("dag"), kwargs.get("task_group"))
+        kwargs["task_id"] = get_unique_task_id(
+            cls.task_id_of(kwargs), kwargs.get("dag"), kwargs.get("task_group")
+        )
     made = airflow_partial(cls, **with_step_params(kwargs))
-    made._expand_called = True
+    # Or Airflow would complain that this one, which nobody has seen, was never expanded.
+    made._expand_called = True  # noqa: SLF001
     return StepPartial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
 
 
@@ -63,7 +66,7 @@ def instances_of(task: Operator) -> list[PipelineStep]:
     if not isinstance(task, MappedOperator) or not isinstance(task.operator_class, StepMeta):
         return []
     try:
-        return [task.unmap(given) for given in _written_down(task.expand_input.value)]
+        return [cast("PipelineStep", task.unmap(given)) for given in _written_down(task.expand_input.value)]
     except TypeError as error:
         raise DefinitionError(
             f"{task.operator_class.__name__} {task.task_id!r}: {error}; give it to partial(), or as a list to expand()"
@@ -74,7 +77,9 @@ def _written_down(mapped: Any) -> list[Mapping[str, Any]]:
     if isinstance(mapped, Mapping):
         lists = {name: values for name, values in mapped.items() if isinstance(values, list | tuple)}
         return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
-    known = [item for item in mapped if isinstance(item, Mapping)] if isinstance(mapped, list | tuple) else []
+    known: list[Mapping[str, Any]] = []
+    if isinstance(mapped, list | tuple):
+        known = [item for item in mapped if isinstance(item, Mapping)]
     return known or [{}]
 
 
@@ -87,7 +92,11 @@ def says(mapped: MappedOperator, argument: str, value: object) -> bool:
     if isinstance(given, Mapping):
         known = given.get(argument)
     else:
-        known = [item.get(argument) for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
+        known = (
+            [item.get(argument) for item in given if isinstance(item, Mapping)]
+            if isinstance(given, list)
+            else []
+        )
     return value is mapped.partial_kwargs.get(argument) or (
         isinstance(known, list | tuple) and any(value is item for item in known)
     )
@@ -100,7 +109,9 @@ def wire_mapped(mapped: MappedOperator) -> None:
     """
     title = f"{mapped.operator_class.__name__} {mapped.task_id!r}"
     if mapped.dag is None:
-        raise DefinitionError(f'{title}: a mapped step is declared inside its pipeline: with Pipeline("…"): …')
+        raise DefinitionError(
+            f'{title}: a mapped step is declared inside its pipeline: with Pipeline("…"): …'
+        )
     for step in instances_of(mapped):
         declare_parameters(mapped.dag, title, step.ports.parameters)
         for port in step.ports.outputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
@@ -103,7 +104,7 @@ class Pipeline(DAG):
             super().add_task(task)
         except FailFastDagInvalidTriggerRule:
             raise DefinitionError(
-                f"{type(task).__name__} {task.task_id!r}: argument trigger_rule is {str(task.trigger_rule)!r}, but the pipeline "
+                f"{type(task).__name__} {task.task_id!r}: argument trigger_rule is {task.trigger_rule.value!r}, but the pipeline "
                 "ends at the first failure; let it go on: Pipeline(…, continue_on_step_failure=True)"
             ) from None
 
@@ -117,7 +118,7 @@ class Pipeline(DAG):
                 'this Pipeline has no name, and Airflow needs one for its DAG id: Pipeline(name="my_pipeline", …)'
             )
         check_pipeline(self)
-        super().validate()
+        super().validate()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
 
     def definition(self) -> PipelineDefinition:
         """Return the pipeline as a document, and keep the sources of its steps in the workspace.
@@ -172,15 +173,16 @@ def _flatten(steps: Any) -> Iterable[PipelineStep]:
 
 def calling_file() -> str | None:
     """Return the file of the nearest caller outside this package, or ``None`` when there is none (a notebook)."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        if frame.f_globals["__name__"].startswith(f"{_PACKAGE}.example_dags"):
-            break
-        if frame.f_back is None:
-            return None
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only cheap way; inspect reads source files
+    while frame is not None and _is_ours(str(frame.f_globals.get("__name__", ""))):
         frame = frame.f_back
-    file = frame.f_code.co_filename
-    return file if Path(file).is_file() else None
+    if frame is None or not Path(frame.f_code.co_filename).is_file():
+        return None
+    return frame.f_code.co_filename
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == _PACKAGE and not module.startswith(f"{_PACKAGE}.example_dags")
 
 
 __all__: Sequence[str] = ["Pipeline", "calling_file"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
@@ -118,7 +117,9 @@ class PythonScriptStep(PipelineStep):
         **kwargs: Any,
     ) -> None:
         if not script_name or not isinstance(script_name, str):
-            raise DefinitionError(f"PythonScriptStep {name or '?'!r}: argument script_name is {script_name!r}; give a file name")
+            raise DefinitionError(
+                f"PythonScriptStep {name or '?'!r}: argument script_name is {script_name!r}; give a file name"
+            )
         super().__init__(
             name=name,
             arguments=arguments,
@@ -250,7 +251,8 @@ class PythonScriptStep(PipelineStep):
 
         self.render(context)
         upstream = {
-            name: upstream_outputs(self, name, origin, context) for name, origin in self.input_origins().items()
+            name: upstream_outputs(self, name, origin, context)
+            for name, origin in self.input_origins().items()
         }
         return StepRequest(
             identity=step_identity(self, context, config.deployment()),
@@ -268,8 +270,6 @@ class PythonScriptStep(PipelineStep):
         )
 
 
-
-
 def may_pass(error: AzureMLException) -> bool:
     """Whether a retry may help: a script or an index server can do better next time, a wrong definition can't."""
     return error.transient or isinstance(error, StepFailed | EnvironmentBuildError)
@@ -279,5 +279,7 @@ def says_something(environment: Environment) -> bool:
     """Whether a run configuration's environment names packages or an interpreter, rather than being v1's empty default."""
     python = environment.python
     return bool(
-        python.user_managed_dependencies or python.conda_dependencies is not None or python.conda_dependencies_file
+        python.user_managed_dependencies
+        or python.conda_dependencies is not None
+        or python.conda_dependencies_file
     )

@@ -47,11 +47,14 @@ def _arguments(
     if not declared:
         return tuple(Text(str(value)) for value in given or ())
     return tuple(
-        _argument(token, value, render, environment) for token, value in zip(declared, given or (), strict=True)
+        _argument(token, value, render, environment)
+        for token, value in zip(declared, given or (), strict=True)
     )
 
 
-def _argument(token: Token, value: Any, render: Callable[[str], str], environment: jinja2.Environment) -> Token:
+def _argument(
+    token: Token, value: Any, render: Callable[[str], str], environment: jinja2.Environment
+) -> Token:
     if isinstance(token, Text):
         return Text(str(value)) if is_template(token.text, environment) else token
     if isinstance(token, Opaque):

@@ -32,10 +32,15 @@ def source_directory_of(step: PythonScriptStep) -> Path:
 
 def folder_named(dag: DAG, source_directory: str | None) -> Path:
     """Return the absolute folder that a step's ``source_directory`` means in a DAG."""
-    file = Path(dag.fileloc) if dag.fileloc else None
-    base = file.resolve().parent if file is not None and file.is_file() else Path.cwd()
-    given = source_directory or getattr(dag, "default_source_directory", None)
-    return (base / given).resolve() if given else base
+    return _folder(dag.fileloc, source_directory or getattr(dag, "default_source_directory", None) or "")
+
+
+@lru_cache(maxsize=256)
+def _folder(file: str, given: str) -> Path:
+    # A process reads one file or runs one task; asking the file system once for all steps keeps reading fast.
+    path = Path(file) if file else None
+    base = path.resolve().parent if path is not None and path.is_file() else Path.cwd()
+    return (base / given).resolve()
 
 
 def find_script(step: PythonScriptStep, directory: Path) -> str:
@@ -73,7 +78,9 @@ def other_scripts(step: PythonScriptStep) -> list[str]:
 
 
 def _shares(task: Any, directory: Path, step: PythonScriptStep) -> bool:
-    given = getattr(task, "source_directory", None) or getattr(task, "partial_kwargs", {}).get("source_directory")
+    given = getattr(task, "source_directory", None) or getattr(task, "partial_kwargs", {}).get(
+        "source_directory"
+    )
     return folder_named(step.dag, given) == directory
 
 
@@ -93,7 +100,9 @@ def check_source(step: PythonScriptStep, directory: Path) -> None:
 
 def _refuse_shared_folder(step: PythonScriptStep, directory: Path) -> None:
     own = Path(step.dag.fileloc).resolve()
-    other = next((path for path in _python_files(directory) if path.resolve() != own and _defines_a_dag(path)), None)
+    other = next(
+        (path for path in _python_files(directory) if path.resolve() != own and _defines_a_dag(path)), None
+    )
     if other is not None:
         raise DefinitionError(
             f"{step.title}: no source_directory is given, and the folder of the DAG file holds other DAGs "
@@ -120,7 +129,9 @@ def _defines_a_dag(path: Path) -> bool:
 def scan(directory: Path, hash_paths: tuple[str, ...]) -> SourceTree:
     """Hash a source directory while a DAG file is read; steps that share one look at it once."""
     cache = _stat_cache(config.cache_directory(), REMEMBER_S)
-    return scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=config.snapshot_limit_bytes())
+    return scan_source(
+        directory, hash_paths=hash_paths, cache=cache, limit_bytes=config.snapshot_limit_bytes()
+    )
 
 
 def stat_cache() -> StatCache:

@@ -36,9 +36,12 @@ class StepMeta(BaseOperatorMeta):
 
     positional: ClassVar[tuple[str, ...]]
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - a metaclass
+        """Build a step from v1's arguments."""
         if len(args) > len(cls.positional):
-            raise TypeError(f"{cls.__name__}: takes at most {len(cls.positional)} positional arguments, got {len(args)}")
+            raise TypeError(
+                f"{cls.__name__}: takes at most {len(cls.positional)} positional arguments, got {len(args)}"
+            )
         for name, value in zip(cls.positional, args, strict=False):
             if name in kwargs:
                 raise TypeError(f"{cls.__name__}: argument {name} is given twice")
@@ -69,8 +72,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
     :param arguments: (templated) the script's argument vector: text, numbers, data objects, parameters (v1 ``arguments``).
     :param inputs: what the step reads (v1 ``inputs``).
     :param outputs: what the step writes (v1 ``outputs``).
-    :param step_params: (templated) v1 ``params``: name to value or ``PipelineParameter``, given to the script as ``AML_PARAMETER_<name>``.
-        Write it as ``params`` as in v1.
+    :param step_params: (templated) v1 ``params``: name to value or ``PipelineParameter``, given to the script as
+        ``AML_PARAMETER_<name>``. Write it as ``params`` as in v1.
     :param allow_reuse: let an earlier result with the same key stand in for running (v1 ``allow_reuse``).
     :param version: a label of your own; changing it runs the step again (v1 ``version``).
     :param ports: inputs, outputs and arguments already bound, for a step that is built again from a definition; takes the place
@@ -105,7 +108,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
             task_id = get_unique_task_id(wanted, kwargs.get("dag"), kwargs.get("task_group"))
             kwargs.setdefault("task_display_name", name)
         self._pending_upstream: list[Operator] = []
-        self._followers: list[PipelineStep] = []
+        self.followers: list[PipelineStep] = []
+        """Steps that want to run after this one and had no edge from it when they said so."""
         self._ports: Ports | None = None
         super().__init__(task_id=task_id, **kwargs)
         self.name = name or default_name
@@ -120,7 +124,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         if not self.is_unmapped:
             self._claim_outputs()
         if self.has_dag():
-            self._wire()
+            self.wire()
 
     @classmethod
     def task_id_of(cls, arguments: Mapping[str, Any]) -> str:
@@ -132,7 +136,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         return task_id_for(arguments.get("name") or script.removesuffix(".py"))
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> StepPartial:  # type: ignore[override]
+    def partial(cls, **kwargs: Any) -> StepPartial:
         """Give the arguments that all instances of a mapped step share; ``expand`` gives the rest."""
         from airflow_azureml.operators.mapped import partial_step
 
@@ -165,11 +169,11 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         BaseOperator.dag.fset(self, dag)  # type: ignore[attr-defined]
         # While the base class is still constructing there is nothing to wire yet; the constructor does it.
         if dag is not None and self._ports is not None:
-            self._wire()
+            self.wire()
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both are the same task; steps of one name (v1) are different ones as long as they have no DAG."""
-        return self is other or (self.has_dag() and bool(super().__eq__(other)))
+        return self is other or (self.has_dag() and bool(BaseOperator.__eq__(self, other)))
 
     __hash__ = BaseOperator.__hash__
 
@@ -179,9 +183,9 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
             raise DefinitionError(f"{self.title}: run_after takes a step, not a {type(step).__name__}")
         self._pending_upstream.append(step)
         if isinstance(step, PipelineStep):
-            step._followers.append(self)
+            step.followers.append(self)
         if self.has_dag():
-            self._wire()
+            self.wire()
 
     def note_declaration(self, arguments: Mapping[str, Any]) -> None:
         """Keep how a step without a DAG was declared, for the pipeline that it will join."""
@@ -199,13 +203,13 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         arguments, declared = self._declaration
         del self._declaration
         since = {name: value for name, value in vars(self).items() if declared.get(name, self) is not value}
-        before, after = self._pending_upstream, self._followers
+        before, after = self._pending_upstream, self.followers
         # Declared again, now that there is a DAG: this is how Airflow gives default_args and params to a task.
         type(self).__init__(self, **{**arguments, "dag": dag})
         for name, value in since.items():
             setattr(self, name, value)
-        self._pending_upstream, self._followers = before, after
-        self._wire()
+        self._pending_upstream, self.followers = before, after
+        self.wire()
 
     def update_relative(
         self, other: DependencyMixin, upstream: bool = True, edge_modifier: EdgeModifier | None = None
@@ -218,7 +222,9 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
 
     def wanted_upstream(self) -> list[Operator]:
         """Return the steps that have to run before this one, as far as they are known."""
-        producers = [origin.producer for origin in self.input_origins().values() if origin.producer is not None]
+        producers = [
+            origin.producer for origin in self.input_origins().values() if origin.producer is not None
+        ]
         return list(dict.fromkeys([*producers, *self._pending_upstream]))
 
     def input_origins(self) -> dict[str, OutputIdentity]:
@@ -265,7 +271,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         for origin in self.input_origins().values():
             origin.add_consumer(self)
 
-    def _wire(self) -> None:
+    def wire(self) -> None:
         """Draw the edges that are known by now; called again whenever more is known."""
         if self.is_unmapped:
             return
@@ -275,10 +281,10 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
                 draw_edge(origin.producer, self)
         self._pending_upstream = [step for step in self._pending_upstream if not draw_edge(step, self)]
         # Those that aren't in the DAG yet draw the edge themselves when they come.
-        followers, self._followers = self._followers, []
+        followers, self.followers = self.followers, []
         for step in followers:
             if step.has_dag():
-                step._wire()
+                step.wire()
         for port in self.ports.outputs:
             for consumer in port.origin.consumers:
                 draw_edge(self, consumer)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import TracebackType
+from typing import Self
 
 LOOK_S = 0.5
 
@@ -24,7 +25,7 @@ class DiesWithSupervisor:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor-watch", daemon=True)
 
-    def __enter__(self) -> DiesWithSupervisor:
+    def __enter__(self) -> Self:
         if self._supervisor is not None:
             self._thread.start()
         return self

@@ -13,4 +13,4 @@ class AzureMLPlugin(AirflowPlugin):
     """Registers the listener that closes the records of pipeline runs."""
 
     name = "airflow_azureml"
-    listeners: ClassVar[list[Any]] = [listener]
+    listeners: ClassVar[list[Any]] = [listener]  # type: ignore[misc]  # an instance variable only by its annotation

@@ -33,7 +33,7 @@ def on_starting(component: object) -> None:
 
 
 @hookimpl
-def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
+def on_dag_run_success(dag_run: DagRun) -> None:
     """Mark the pipeline run as finished, or as canceled when it was stopped on purpose."""
     if failed_fast(dag_run):
         dag_run.set_state(DagRunState.FAILED)
@@ -43,7 +43,7 @@ def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
 
 
 @hookimpl
-def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
+def on_dag_run_failed(dag_run: DagRun) -> None:
     """Mark the pipeline run as failed, or as canceled when it was stopped on purpose."""
     _close(dag_run, RunStatus.FAILED)
 
@@ -54,10 +54,15 @@ def failed_fast(dag_run: DagRun) -> bool:
     With ``fail_fast`` a failure skips the tasks that haven't run. Airflow judges a run by its last tasks only, and to it
     skipped ones are as good as succeeded ones.
     """
+    from sqlalchemy.orm import object_session
+
     dag = dag_run.get_dag()
-    if not dag.fail_fast or not any(task._task_module.startswith(_STEPS) for task in dag.tasks):
+    modules = (task._task_module for task in dag.tasks)  # noqa: SLF001 - no public name says what a task's class was
+    if not dag.fail_fast or not any(module.startswith(_STEPS) for module in modules):
         return False
-    return any(ti.state == TaskInstanceState.FAILED for ti in dag_run.get_task_instances())
+    # In the scheduler's own session: another one would commit in the middle of the scheduler's work, which ends it.
+    session = object_session(dag_run)
+    return any(ti.state == TaskInstanceState.FAILED for ti in dag_run.get_task_instances(session=session))
 
 
 def _close(dag_run: DagRun, status: RunStatus) -> None:
@@ -82,4 +87,6 @@ def _close(dag_run: DagRun, status: RunStatus) -> None:
         return
     except (AzureMLException, OSError) as error:
         # The scheduler has better things to do than to fail over a record.
-        log.warning("the record of run %s of %s could not be closed: %s", dag_run.run_id, dag_run.dag_id, error)
+        log.warning(
+            "the record of run %s of %s could not be closed: %s", dag_run.run_id, dag_run.dag_id, error
+        )

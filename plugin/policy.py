@@ -32,8 +32,12 @@ def dag_policy(dag: DAG) -> None:
     if _STEP_MODULE not in sys.modules:
         return
     from airflow_azureml.operators.graph import check_pipeline
+    from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.runtime.exceptions import AzureMLException
 
+    if isinstance(dag, Pipeline):
+        # Airflow has called its validate() just before.
+        return
     try:
         check_pipeline(dag)
     except AzureMLException as error:

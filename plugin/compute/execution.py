@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from functools import cached_property
-from logging import Logger
 from typing import Any
 
 from airflow_azureml.compute.cancel import canceled
@@ -30,6 +29,7 @@ from airflow_azureml.compute.request import (
 from airflow_azureml.compute.staging import withdraw_outputs
 from airflow_azureml.compute.step_action import step_action
 from airflow_azureml.compute.step_inputs import resolve_inputs
+from airflow_azureml.compute.task_log import TaskLog
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.status import RunStatus
 from airflow_azureml.reuse.action import Action
@@ -50,7 +50,7 @@ class StepExecution:
     """
 
     def __init__(
-        self, request: StepRequest, services: ExecutionServices, log: Logger, stopping: threading.Event
+        self, request: StepRequest, services: ExecutionServices, log: TaskLog, stopping: threading.Event
     ) -> None:
         self._request = request
         self._services = services
@@ -185,7 +185,9 @@ class StepExecution:
             return decision, origin_of(self._workspace, decision.entry)
         except (AzureMLException, OSError) as error:
             message = f"ran because the record of run {decision.entry.run_id} could not be read ({error})"
-            return Decision(ReasonCode.INDEX_DOWN, message, action.key, replaces=decision.entry.generation), None
+            return Decision(
+                ReasonCode.INDEX_DOWN, message, action.key, replaces=decision.entry.generation
+            ), None
 
     def _check_output(self, document: Any) -> str | None:
         _, problem = stored_manifest(

@@ -121,7 +121,7 @@ def become_step(
         ):  # the interpreter ignores these, a step expects defaults
             _signal.signal(number, _signal.SIG_DFL)
         os.execvpe(plan["argv"][0], plan["argv"], plan["env"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - a fork of the guard must not go on as a second one
         os.write(problem_fd, marshal.dumps((getattr(error, "errno", None), str(error))))
     os._exit(127)
 
@@ -371,7 +371,7 @@ def main(plan: dict[str, Any]) -> None:
     """Run the step, clear up, report; called by the worker's bootstrap with the worker's plan."""
     try:
         run(plan)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - told to the worker, which waits
         send(("broken", repr(error)))
     finally:
         os._exit(0)  # nothing to clean up in the interpreter, and a worker waits

@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from logging import Logger
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +21,7 @@ from airflow_azureml.compute.request import ExecutionServices, StepRequest, outp
 from airflow_azureml.compute.run_server import RunServer
 from airflow_azureml.compute.staging import OutputStaging
 from airflow_azureml.compute.step_log import StepLog
+from airflow_azureml.compute.task_log import TaskLog
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
 from airflow_azureml.compute.views import InputViews
 from airflow_azureml.compute.working_directory import WorkingDirectory
@@ -55,7 +55,7 @@ class LocalRun:
         request: StepRequest,
         services: ExecutionServices,
         record: dict[str, Any],
-        log: Logger,
+        log: TaskLog,
         stopping: threading.Event,
     ) -> None:
         self._request = request
@@ -83,7 +83,10 @@ class LocalRun:
             },
         )
         self.staging = OutputStaging(
-            services.workspace, self.folder.written, self.folder.code, output_places(request, services.workspace)
+            services.workspace,
+            self.folder.written,
+            self.folder.code,
+            output_places(request, services.workspace),
         )
         self._views = InputViews(self.folder.mount, self.folder.downloads, self.folder.code)
         self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
@@ -126,9 +129,7 @@ class LocalRun:
         return self.staging.collect()
 
     def _interpreter(self) -> Interpreter:
-        return self._services.environments.ensure(
-            self._request.environment, self._tell, self._stopping
-        )
+        return self._services.environments.ensure(self._request.environment, self._tell, self._stopping)
 
     def _tell(self, line: str) -> None:
         self._log.info("%s", line)
@@ -202,7 +203,9 @@ class LocalRun:
             )
         if not status.succeeded:
             raise StepFailed(
-                f"script {self._request.script}: {status.describe()}", exit_code=status.code, signal=status.signal
+                f"script {self._request.script}: {status.describe()}",
+                exit_code=status.code,
+                signal=status.signal,
             )
 
     def _keep_for_people(self, error: BaseException) -> None:
@@ -210,21 +213,29 @@ class LocalRun:
         kept = sorted(port.name for port in self._request.ports.outputs)
         if _disk_is_full(self.folder.root) or _is_disk_full(error):
             self.folder.remove()
-            self._log.error("the disk is full: the step's working directory was removed, partial outputs with it")
+            self._log.error(
+                "the disk is full: the step's working directory was removed, partial outputs with it"
+            )
         else:
             self._log.error("logs and partial outputs are in %s for a week", self.folder.root)
             self.folder.release()
         if kept:
-            self._log.error("not kept: outputs %s, metrics, artifacts and registrations of this try", ", ".join(kept))
+            self._log.error(
+                "not kept: outputs %s, metrics, artifacts and registrations of this try", ", ".join(kept)
+            )
         if self._stopping.is_set():
             self._log.error("to try: clear this task to run it again; steps that succeeded are reused")
         else:
-            self._log.error("to try: correct the cause above and clear this task; steps that succeeded are reused")
+            self._log.error(
+                "to try: correct the cause above and clear this task; steps that succeeded are reused"
+            )
 
 
 def describe(error: BaseException) -> str:
     """Return one line about an error that is not ours, such as Airflow's when the step's time is up."""
-    return f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
+    return (
+        f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
+    )
 
 
 def _disk_is_full(path: Path) -> bool:

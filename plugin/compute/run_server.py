@@ -282,7 +282,7 @@ def _listening(path: Path) -> socket.socket:
 
 
 def _private_folder() -> Path:
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - see mkdtemp
         if place and os.access(place, os.W_OK | os.X_OK):
             # mkdtemp makes it for the owner alone.
             folder = Path(tempfile.mkdtemp(prefix="azml-", dir=place))

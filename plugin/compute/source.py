@@ -87,7 +87,10 @@ class DirectorySource:
         """
         tree = scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=limit_bytes)
         unrelated = unrelated_scripts(
-            script, other_scripts, (item.path for item in tree.manifest.files), lambda path: tree.locate(path).read_bytes()
+            script,
+            other_scripts,
+            (item.path for item in tree.manifest.files),
+            lambda path: tree.locate(path).read_bytes(),
         )
         return cls(tree, workspace, unrelated)
 
@@ -155,7 +158,7 @@ class SnapshotSource:
     def upload(self, report: Report) -> None:
         """Do nothing: it is there."""
 
-    def lay_out(self, target: Path, cache: Path, report: Report) -> None:
+    def lay_out(self, target: Path, cache: Path, report: Report) -> None:  # noqa: ARG002 - as the protocol has it
         """Put the code into an empty folder."""
         self.workspace.snapshots.lay_out(self.digest, target, cache)
 
@@ -167,5 +170,10 @@ def _without(unrelated: frozenset[str], manifest: TreeManifest, watched: TreeMan
     """
     counting = {item.path: item for item in manifest.files if item.path not in unrelated}
     if watched is not None:
-        counting.update({f"hash_paths:{item.path}": item._replace(path=f"hash_paths:{item.path}") for item in watched.files})
+        counting.update(
+            {
+                f"hash_paths:{item.path}": item._replace(path=f"hash_paths:{item.path}")
+                for item in watched.files
+            }
+        )
     return TreeManifest(counting.values())

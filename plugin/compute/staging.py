@@ -276,7 +276,9 @@ def _matching(folder: Path, globs: Iterable[str]) -> set[Path]:
     for glob in globs:
         pattern = PurePosixPath(glob)
         if pattern.is_absolute() or ".." in pattern.parts or not pattern.parts:
-            raise UserErrorException(f"source_globs has {glob!r}; give patterns relative to the output's folder")
+            raise UserErrorException(
+                f"source_globs has {glob!r}; give patterns relative to the output's folder"
+            )
         found.update(path for path in folder.glob(glob) if path.is_file())
     return found
 

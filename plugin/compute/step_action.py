@@ -74,5 +74,7 @@ def _output(port: OutputPort, default_datastore: str) -> dict[str, Any]:
 def _aliases(ports: Ports) -> dict[str, str]:
     """Return, for ports whose names nobody chose, the name under which they enter the key: their place."""
     aliases = {port.name: f"#in{place}" for place, port in enumerate(ports.inputs) if port.generated_name}
-    aliases.update({port.name: f"#out{place}" for place, port in enumerate(ports.outputs) if port.generated_name})
+    aliases.update(
+        {port.name: f"#out{place}" for place, port in enumerate(ports.outputs) if port.generated_name}
+    )
     return aliases

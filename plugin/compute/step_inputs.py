@@ -49,7 +49,9 @@ def _produced(
     if port.mode != "direct":
         return resolver.produced(port, outputs, producer=producer, is_mapped=is_mapped)
     if read is None:
-        raise UserErrorException(f"input {port.name!r}: a bare path cannot be used directly; mount or download it")
+        raise UserErrorException(
+            f"input {port.name!r}: a bare path cannot be used directly; mount or download it"
+        )
     if is_mapped:
         raise UserErrorException(
             f"input {port.name!r}: the outputs of a mapped step cannot be read as one dataset; mount them"

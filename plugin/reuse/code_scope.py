@@ -32,7 +32,9 @@ _UNTRACEABLE = frozenset(
 )
 """Calls after which nobody can tell what else is loaded."""
 
-_LISTING = frozenset({"glob", "iglob", "rglob", "iterdir", "listdir", "scandir", "walk", "iter_modules", "walk_packages"})
+_LISTING = frozenset(
+    {"glob", "iglob", "rglob", "iterdir", "listdir", "scandir", "walk", "iter_modules", "walk_packages"}
+)
 """Calls that find files without naming them; what they find may be a script."""
 
 
@@ -137,7 +139,9 @@ def _is_untraceable(node: ast.AST) -> bool:
 
 def _lists_code(call: ast.Call) -> bool:
     """Whether a listing may be of the script's own folder: it is, unless its argument says otherwise."""
-    literals = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    literals = [
+        arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+    ]
     if not literals:
         return False
     return any(text in {".", "./", "*", "**", "**/*"} or text.endswith(".py") for text in literals)

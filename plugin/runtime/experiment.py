@@ -81,7 +81,8 @@ class Experiment:
         submit = getattr(config, "submit", None)
         if not callable(submit):
             raise UserErrorException(
-                f"Experiment.submit: a {type(config).__name__} cannot be submitted; give it a Pipeline"
+                f"Experiment.submit: a {type(config).__name__} cannot be submitted; "
+                "a Pipeline is an Airflow DAG, which runs by its schedule or when it is triggered"
             )
         run = submit(self._name, **kwargs)
         if tags:

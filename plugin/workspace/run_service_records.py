@@ -93,7 +93,7 @@ def details(record: Mapping[str, Any], description: Mapping[str, Any]) -> Docume
             "arguments": record.get("arguments") or [],
             "environment": record.get("environment"),
         },
-        "logFiles": record.get("logs") or {},
+        "logFiles": {entry["name"]: entry["key"] for entry in record.get("logs") or ()},
         "submittedBy": None,
     }
 

@@ -131,9 +131,7 @@ usual = {{"environment": here, "source_directory": "steps"}}
 
 
 @pytest.fixture
-def run(
-    airflow_database: Path, azureml_options: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Runs]:
+def run(airflow_database: Path, azureml_options: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Runs]:
     """Runs DAG files; the scripts of their steps are in ``run.files``."""
     for option in ("workspace", "scratch_directory", "cache_directory", "environments_directory"):
         azureml_options.setenv(f"AIRFLOW__AZUREML__{option.upper()}", str(tmp_path / option))

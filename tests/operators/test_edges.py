@@ -91,7 +91,11 @@ class TestOrderWithoutData:
         assert edges(dag) == {("first", "second"), ("other", "second")}
 
     def test_shifts_between_steps_and_ordinary_tasks(self, dag):
-        EmptyOperator(task_id="start") >> step("work") >> [EmptyOperator(task_id="a"), EmptyOperator(task_id="b")]
+        (
+            EmptyOperator(task_id="start")
+            >> step("work")
+            >> [EmptyOperator(task_id="a"), EmptyOperator(task_id="b")]
+        )
         assert edges(dag) == {("start", "work"), ("work", "a"), ("work", "b")}
 
     def test_a_sequence_of_steps_with_a_parallel_group_in_it(self, dag):
@@ -102,7 +106,12 @@ class TestOrderWithoutData:
     def test_all_of_them_together(self, dag):
         data = PipelineData("data")
         start = EmptyOperator(task_id="start")
-        write, read, report, tidy = step("write", outputs=[data]), step("read", inputs=[data]), step("report"), step("tidy")
+        write, read, report, tidy = (
+            step("write", outputs=[data]),
+            step("read", inputs=[data]),
+            step("report"),
+            step("tidy"),
+        )
         start >> write
         report.run_after(read)
         StepSequence([report, tidy])

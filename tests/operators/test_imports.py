@@ -24,7 +24,9 @@ with Pipeline("p"):
 """
 
 
-@pytest.mark.parametrize("code", ["import airflow_azureml.operators", DEFINITION], ids=["import", "definition"])
+@pytest.mark.parametrize(
+    "code", ["import airflow_azureml.operators", DEFINITION], ids=["import", "definition"]
+)
 def test_no_heavy_library_is_imported(code):
     without = modules_after("import airflow.sdk; from airflow.sdk import DAG, BaseOperator, Param")
     assert modules_after(code) & set(HEAVY) <= without

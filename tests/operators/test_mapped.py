@@ -102,17 +102,24 @@ class TestEdges:
 
 class TestDefinition:
     def test_parameters_of_any_instance_are_parameters_of_the_dag(self, dag):
-        mapped(params={"shared": PipelineParameter("shared", 1)}).expand(arguments=[[PipelineParameter("own", 2)], []])
+        mapped(params={"shared": PipelineParameter("shared", 1)}).expand(
+            arguments=[[PipelineParameter("own", 2)], []]
+        )
         assert dict(dag.params) == {"shared": 1, "own": 2}
 
     def test_an_output_has_one_producer(self, dag):
         parts = PipelineData("parts")
         mapped("first", outputs=[parts]).expand(arguments=[["a"]])
-        with pytest.raises(DefinitionError, match="'second': argument outputs has PipelineData 'parts', which .*'first' writes"):
+        with pytest.raises(
+            DefinitionError,
+            match=r"'second': argument outputs has PipelineData 'parts', which .*'first' writes",
+        ):
             mapped("second", outputs=[parts]).expand(arguments=[["a"]])
 
     def test_an_argument_that_is_wrong_in_one_instance(self, dag):
-        with pytest.raises(DefinitionError, match=r"'map': argument arguments\[1\] is PipelineData 'lost', which is neither"):
+        with pytest.raises(
+            DefinitionError, match=r"'map': argument arguments\[1\] is PipelineData 'lost', which is neither"
+        ):
             mapped().expand(arguments=[["fine"], ["--in", PipelineData("lost")]])
 
     def test_every_instance_is_checked_with_the_pipeline(self, dag):
@@ -132,11 +139,15 @@ class TestDefinition:
         def scripts():
             return ["train.py"]
 
-        with pytest.raises(DefinitionError, match="'many': missing keyword argument 'script_name'; give it to partial"):
+        with pytest.raises(
+            DefinitionError, match="'many': missing keyword argument 'script_name'; give it to partial"
+        ):
             PythonScriptStep.partial(task_id="many").expand(script_name=scripts())
 
     def test_it_needs_its_pipeline_when_it_is_declared(self):
-        with pytest.raises(DefinitionError, match="'map': a mapped step is declared inside its pipeline: with Pipeline"):
+        with pytest.raises(
+            DefinitionError, match="'map': a mapped step is declared inside its pipeline: with Pipeline"
+        ):
             mapped().expand(arguments=[["a"]])
 
     def test_an_argument_that_steps_do_not_have(self, dag):

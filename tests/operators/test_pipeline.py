@@ -90,7 +90,9 @@ class TestClosure:
         assert edges(Pipeline("p", steps=[c, b, a] if last_first else [a, b, c])) == {("a", "b"), ("b", "c")}
 
     def test_without_closure_a_missing_step_is_an_error(self, chain):
-        with pytest.raises(DefinitionError, match="'compare': needs PythonScriptStep 'train', which is not among"):
+        with pytest.raises(
+            DefinitionError, match="'compare': needs PythonScriptStep 'train', which is not among"
+        ):
             Pipeline("p", steps=[chain[-1]], resolve_closure=False)
 
     def test_without_closure_all_steps_named_is_fine(self, chain):
@@ -107,7 +109,9 @@ class TestClosure:
 
     def test_a_step_belongs_to_one_pipeline(self, chain):
         Pipeline("p", steps=[chain[-1]])
-        with pytest.raises(DefinitionError, match="'train': is already a step of pipeline 'p'; declare another"):
+        with pytest.raises(
+            DefinitionError, match="'train': is already a step of pipeline 'p'; declare another"
+        ):
             Pipeline("q", steps=[chain[1]])
 
 
@@ -133,7 +137,9 @@ class TestV1:
         assert [found.name for found in pipeline.steps] == ["train.py"]
 
     def test_but_airflow_needs_one(self):
-        with pytest.raises(DefinitionError, match=r'no name, and Airflow needs one.*Pipeline\(name="my_pipeline"'):
+        with pytest.raises(
+            DefinitionError, match=r'no name, and Airflow needs one.*Pipeline\(name="my_pipeline"'
+        ):
             Pipeline(steps=[step("train")]).validate()
 
     def test_too_many_positional_arguments(self):
@@ -151,7 +157,12 @@ class TestAirflow:
     def test_a_pipeline_is_a_dag_that_runs_when_triggered(self):
         pipeline = Pipeline("p", description="what for", tags=["a"], max_active_runs=1)
         assert isinstance(pipeline, DAG)
-        assert (pipeline.dag_id, pipeline.description, pipeline.tags, pipeline.schedule) == ("p", "what for", {"a"}, None)
+        assert (pipeline.dag_id, pipeline.description, pipeline.tags, pipeline.schedule) == (
+            "p",
+            "what for",
+            {"a"},
+            None,
+        )
 
     def test_a_schedule_is_passed_on(self):
         assert Pipeline("p", schedule="@daily").schedule == "@daily"
@@ -174,7 +185,12 @@ class TestAirflow:
     @pytest.mark.parametrize("form", ["with", "steps"])
     def test_default_args_reach_steps_in_both_forms(self, form):
         called = []
-        default_args = {"retries": 2, "owner": "team", "allow_reuse": False, "on_failure_callback": called.append}
+        default_args = {
+            "retries": 2,
+            "owner": "team",
+            "allow_reuse": False,
+            "on_failure_callback": called.append,
+        }
         if form == "with":
             with Pipeline("p", default_args=default_args):
                 train, own = step("train"), step("own", retries=0, allow_reuse=True)

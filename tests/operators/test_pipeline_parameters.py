@@ -62,7 +62,9 @@ def test_one_parameter_may_serve_many_steps():
 def test_one_name_with_two_defaults_is_refused(other):
     with Pipeline("p"):
         step(PipelineParameter("alpha", 0.5))
-        with pytest.raises(DefinitionError, match="'train__1': parameter 'alpha' has default .* use one PipelineParameter"):
+        with pytest.raises(
+            DefinitionError, match=r"'train__1': parameter 'alpha' has default .* use one PipelineParameter"
+        ):
             step(PipelineParameter("alpha", other))
 
 
@@ -87,6 +89,9 @@ class TestDeclaredByTheUser:
     def test_a_default_of_another_type_is_refused(self, value):
         with (
             Pipeline("p", params={"alpha": value}),
-            pytest.raises(DefinitionError, match="'train': parameter 'alpha' is .* expected a finite float, but params of DAG"),
+            pytest.raises(
+                DefinitionError,
+                match=r"'train': parameter 'alpha' is .* expected a finite float, but params of DAG",
+            ),
         ):
             step(PipelineParameter("alpha", 0.5))

@@ -43,7 +43,7 @@ class FromATask:
     "text",
     [
         '{"a": {"b": [1, 2]}}',
-        "it's; rm -rf \"$HOME\" `id` $(id) && |",
+        'it\'s; rm -rf "$HOME" `id` $(id) && |',
         "}}%}#}",
         "{a} { {b} } %s %(x)d",
         "line one\r\nline two\n\n",
@@ -70,7 +70,11 @@ def test_numbers_and_none_arrive_as_their_text():
 
 class TestTemplates:
     def test_a_template_is_rendered(self):
-        assert rendered(step("--day", "{{ ds }}", "{% if 1 %}x{% endif %}"), ds="2026-01-01") == ["--day", "2026-01-01", "x"]
+        assert rendered(step("--day", "{{ ds }}", "{% if 1 %}x{% endif %}"), ds="2026-01-01") == [
+            "--day",
+            "2026-01-01",
+            "x",
+        ]
 
     def test_also_beside_a_placeholder(self):
         data, alpha = PipelineData("data"), PipelineParameter("alpha", 0.5)
@@ -83,11 +87,16 @@ class TestTemplates:
         assert rendered(found, sneaky=data.arg_val) == [data.arg_val, "/out/data"]
 
     def test_text_that_looks_like_one_can_be_kept(self):
-        assert rendered(step(literal("{{ ds }}"), "{% raw %}{{ ds }}{% endraw %}")) == ["{{ ds }}", "{{ ds }}"]
+        assert rendered(step(literal("{{ ds }}"), "{% raw %}{{ ds }}{% endraw %}")) == [
+            "{{ ds }}",
+            "{{ ds }}",
+        ]
 
     def test_marks_of_the_dags_own_are_seen(self):
         dag = DAG(
-            "p", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<", "variable_end_string": ">>"}
+            "p",
+            schedule=None,
+            jinja_environment_kwargs={"variable_start_string": "<<", "variable_end_string": ">>"},
         )
         assert rendered(step("<< ds >>", "{{ ds }}", dag=dag), ds="2026-01-01") == ["2026-01-01", "{{ ds }}"]
 
@@ -99,7 +108,13 @@ class TestTemplates:
         with Pipeline("p"):
             found = PythonScriptStep(
                 script_name="train.py",
-                params={"day": "{{ ds }}", "text": "a\r\n", "alpha": PipelineParameter("alpha", 0.5), "n": 3, "x": FromATask(7)},
+                params={
+                    "day": "{{ ds }}",
+                    "text": "a\r\n",
+                    "alpha": PipelineParameter("alpha", 0.5),
+                    "n": 3,
+                    "x": FromATask(7),
+                },
             )
         found.render_template_fields({"ds": "2026-01-01"})
         found.render({"ds": "2026-01-01"})
@@ -123,11 +138,16 @@ class TestValuesOfTasks:
 
     def test_it_can_be_all_arguments(self):
         with Pipeline("p"):
-            found = PythonScriptStep(script_name="train.py", arguments=FromATask(["--n", 3, None, "{{ ds }}"]))
+            found = PythonScriptStep(
+                script_name="train.py", arguments=FromATask(["--n", 3, None, "{{ ds }}"])
+            )
         assert rendered(found) == ["--n", "3", "None", "{{ ds }}"]
 
     def test_all_arguments_have_to_be_a_list(self):
         with Pipeline("p"):
             found = PythonScriptStep(script_name="train.py", arguments=FromATask("--n 3"))
-        with pytest.raises(UserErrorException, match="'train': argument arguments is a str in this run.* has to return a list"):
+        with pytest.raises(
+            UserErrorException,
+            match=r"'train': argument arguments is a str in this run.* has to return a list",
+        ):
             rendered(found)

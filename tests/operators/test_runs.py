@@ -15,7 +15,8 @@ SEEN = """
 
 def test_values_of_tasks_and_templates_reach_the_script_and_v1_text_is_left_alone(run):
     run.files.script("train.py", SEEN)
-    done = run("""
+    done = run(
+        """
         text = "it's {\\"a\\": {\\"b\\": 1}}; $(id) }} \\r\\n"
 
         with Pipeline("arguments", default_args=usual):
@@ -37,10 +38,12 @@ def test_values_of_tasks_and_templates_reach_the_script_and_v1_text_is_left_alon
                 return result["status"]
 
             after(PythonScriptStep("train.py", "last", ["x"]).output)
-    """, alpha=0.7)
+    """,
+        alpha=0.7,
+    )
     assert done.state == "success"
-    assert done.printed("parts") == " | ".join(
-        ["3", "0.7", "manual", "0.7", "True", "None", "it's {\"a\": {\"b\": 1}}; $(id) }} \r\n"]
+    assert (
+        done.printed("parts") == '3 | 0.7 | manual | 0.7 | True | None | it\'s {"a": {"b": 1}}; $(id) }} \r\n'
     )
     assert done.printed("whole") == "--all | 4 | None | {{ ds }}"
     assert done.pipeline["status"] == "Finished"

@@ -79,15 +79,21 @@ def test_airflow_builds_the_same_graph_from_what_it_keeps(dag_files, path, seria
         task.task_id: task.downstream_task_ids for task in dag.tasks
     }
     assert dag.get_task("group.compare").upstream_task_ids == {"train", "many"}
-    assert kept.params.dump() == dag.params.dump() == {
-        "alpha": 0.5,
-        "folder": {"datastore": "workspaceblobstore", "path": "raw"},
-    }
+    assert (
+        kept.params.dump()
+        == dag.params.dump()
+        == {
+            "alpha": 0.5,
+            "folder": {"datastore": "workspaceblobstore", "path": "raw"},
+        }
+    )
     assert serialize(dag) == serialize(dag_in(dag_files, path))
 
 
 def test_arguments_are_readable_before_a_run(dag_files, path, serialize):
-    tasks = {found["__var"]["task_id"]: found["__var"] for found in serialize(dag_in(dag_files, path))["tasks"]}
+    tasks = {
+        found["__var"]["task_id"]: found["__var"] for found in serialize(dag_in(dag_files, path))["tasks"]
+    }
     assert tasks["prepare"]["arguments"][:5] == [
         "--out",
         "$AZUREML_DATAREFERENCE_prepared",

@@ -11,7 +11,6 @@ from airflow_azureml.compute.records import new_pipeline_record
 from airflow_azureml.workspace.handle import open_workspace
 
 
-
 class DagRunLike:
     """What the listener looks at of a DAG run."""
 
@@ -26,7 +25,8 @@ class DagRunLike:
     def get_dag(self):
         return self._dag
 
-    def get_task_instances(self):
+    def get_task_instances(self, session):
+        assert session == "the scheduler's session"
         return [SimpleNamespace(state=state) for state in self._states]
 
     def set_state(self, state):
@@ -34,6 +34,11 @@ class DagRunLike:
 
 
 RUN = DagRunLike()
+
+
+@pytest.fixture(autouse=True)
+def scheduler_session(monkeypatch):
+    monkeypatch.setattr("sqlalchemy.orm.object_session", lambda dag_run: "the scheduler's session")
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def run_id(workspace):
     ("ended", "status"), [(listener.on_dag_run_success, "Finished"), (listener.on_dag_run_failed, "Failed")]
 )
 def test_the_record_says_how_the_run_ended(workspace, run_id, ended, status):
-    ended(RUN, "")
+    ended(RUN)
     record = workspace.runs.get(run_id)
     assert record["status"] == status
     assert record["end"] >= record["start"]
@@ -74,7 +79,7 @@ def test_the_record_says_how_the_run_ended(workspace, run_id, ended, status):
 def test_a_run_that_was_stopped_on_purpose_is_canceled(workspace, run_id, ended):
     cancel = {"reason": "bad data", "by": "train", "time": "2026-01-01T00:00:00+00:00"}
     workspace.runs.update(run_id, lambda record: {**record, "cancel": cancel})
-    ended(RUN, "")
+    ended(RUN)
     record = workspace.runs.get(run_id)
     assert (record["status"], record["cancel"]) == ("Canceled", cancel)
 
@@ -84,7 +89,7 @@ class TestFailFast:
 
     def test_a_pipeline_has_failed_then(self, workspace, run_id):
         run = DagRunLike(fail_fast=True, states=["failed", "skipped"])
-        listener.on_dag_run_success(run, "")
+        listener.on_dag_run_success(run)
         assert run.state == "failed"
         assert workspace.runs.get(run_id)["status"] == "Failed"
 
@@ -93,22 +98,44 @@ class TestFailFast:
         [
             DagRunLike(fail_fast=True, states=["success", "skipped"]),
             DagRunLike(fail_fast=False, states=["failed", "success"]),
-            DagRunLike(fail_fast=True, states=["failed", "skipped"], module="airflow.providers.standard.operators.bash"),
+            DagRunLike(
+                fail_fast=True,
+                states=["failed", "skipped"],
+                module="airflow.providers.standard.operators.bash",
+            ),
         ],
         ids=["nothing failed", "somebody handles the failure", "no pipeline"],
     )
     def test_otherwise_airflow_is_right(self, workspace, run):
-        listener.on_dag_run_success(run, "")
+        listener.on_dag_run_success(run)
         assert run.state == "success"
 
 
 def test_a_run_without_steps_of_ours_is_none_of_our_business(workspace, tmp_path):
-    listener.on_dag_run_success(RUN, "")
+    listener.on_dag_run_success(RUN)
     assert not (tmp_path / "workspace" / "runs").exists()
 
 
 def test_trouble_with_the_record_does_not_trouble_the_scheduler(workspace, run_id, caplog):
     workspace.store.put(f"runs/{run_id}/record.json", b"damaged")
     with caplog.at_level(logging.WARNING, listener.__name__):
-        listener.on_dag_run_success(RUN, "")
+        listener.on_dag_run_success(RUN)
     assert "the record of run manual__1 of diabetes could not be closed" in caplog.text
+
+
+class TestStarting:
+    """The scheduler and the DAG processor import early what every fork of theirs would import again."""
+
+    @pytest.fixture
+    def preloaded(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr("airflow_azureml.preload.preload", lambda: calls.append(1))
+        return calls
+
+    def test_a_job_of_airflow_imports_early(self, preloaded):
+        listener.on_starting(SimpleNamespace(job_type=None))
+        assert preloaded
+
+    def test_a_task_imports_what_it_needs(self, preloaded):
+        listener.on_starting(object())
+        assert not preloaded

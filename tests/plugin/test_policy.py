@@ -14,7 +14,9 @@ from airflow_azureml import PipelineData, PythonScriptStep, policy
 def test_a_plain_dag_with_steps_is_checked():
     with DAG("p", schedule=None) as dag:
         PythonScriptStep("train.py", inputs=[PipelineData("lost")])
-    with pytest.raises(AirflowClusterPolicyViolation, match="^PythonScriptStep 'train': input 'lost' is never produced; "):
+    with pytest.raises(
+        AirflowClusterPolicyViolation, match=r"^PythonScriptStep 'train': input 'lost' is never produced; "
+    ):
         policy.dag_policy(dag)
 
 

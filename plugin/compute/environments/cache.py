@@ -143,7 +143,7 @@ class _Request:
             raise
 
     def _pause(self) -> None:
-        seconds = random.uniform(*WAIT_S)
+        seconds = random.uniform(*WAIT_S)  # noqa: S311 - spreads waiters, hides nothing
         if self._cancelled is None:
             time.sleep(seconds)
         elif self._cancelled.wait(seconds):
