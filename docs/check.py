@@ -188,7 +188,7 @@ def load_dags(folders: list[str]) -> int:
     for folder in folders:
         found = DagBag(folder)
         for file, error in found.import_errors.items():
-            print(f"{file}: {error}")
+            print(f"{file}: {error.strip()}")
         if not found.dags:
             print(f"{folder}: no DAG")
         problems += len(found.import_errors) + (not found.dags)
@@ -252,7 +252,7 @@ def try_pages(paths: list[Path]) -> list[str]:
         folders = [str(page.home / "dags") for page in pages if (page.home / "dags").is_dir()]
         loaded = subprocess.run(
             [sys.executable, __file__, "--load", *folders],
-            env={**environment, "AIRFLOW_HOME": str(database.parent)},
+            env={**environment, "AIRFLOW_HOME": str(database.parent), "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"},
             capture_output=True,
             text=True,
             check=False,

@@ -3,6 +3,7 @@
 ``python docs/generate.py`` writes ``docs/configuration.md``; with ``--check`` it says whether the file is up to date.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,13 +31,18 @@ def page() -> str:
         for name, option in OPTIONS.items()
     ]
     sections = [
-        f"\n## {name}\n\n{option['description'].replace('``', '`')}\n\n"
+        f"\n## {name}\n\n{prose(option['description'])}\n\n"
         f"- Default: {code(option['default'])}\n"
         f"- Example: {code(option['example'])}\n"
         f"- Environment variable: `AIRFLOW__AZUREML__{name.upper()}`\n"
         for name, option in OPTIONS.items()
     ]
     return INTRODUCTION + "\n".join(rows) + "\n" + "".join(sections)
+
+
+def prose(text: str) -> str:
+    """Return a description as Markdown, a sentence to a line."""
+    return re.sub(r"([a-z)`][.!?]) (?=[A-Z])", r"\1\n", text.replace("``", "`"))
 
 
 def code(value: str) -> str:

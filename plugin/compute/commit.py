@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_azureml.compute.records import finish
+from airflow_azureml.compute.step_log import LOG_NAME
 from airflow_azureml.model.port_types import OutputPort
 from airflow_azureml.model.reading import definition_at
 from airflow_azureml.model.status import RunStatus
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from airflow_azureml.compute.staging import OutputStaging
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.stat_cache import StatCache
-
-LOG_NAME = "user_logs/std_log.txt"
-"""Where v1's newer runs keep what the script printed."""
 
 COPIED_FROM_ORIGIN = (
     "metrics",

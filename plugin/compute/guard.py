@@ -1,6 +1,6 @@
 """The guard: a small process between the worker and a step's process tree.
 
-Run as a program by :mod:`airflow_azureml.compute.process`, never imported there. It exists because a worker can be
+Run as a program by :mod:`airflow_azureml.compute.guard_process`, never imported there. It exists because a worker can be
 killed with SIGKILL, and then nothing of the worker's own is left to clean up: the guard notices the end of its channel
 and takes the step's tree down. As a *subreaper* it inherits every process that the step's children abandon, also those
 that became daemons or left the session, so "no process left" can be known, not hoped for.

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from airflow_azureml.compute.cancel import CancelWatch
 from airflow_azureml.compute.environments import Interpreter, base_environment
+from airflow_azureml.compute.guard_process import GuardProcess
 from airflow_azureml.compute.inputs import ResolvedInput
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.process import run_process
@@ -110,7 +111,7 @@ class LocalRun:
         :raises StepFailed: it ended badly; the message says how.
         :raises StepCanceled: it was stopped on purpose.
         """
-        with self._interpreter() as interpreter:
+        with self._interpreter() as interpreter, GuardProcess(_held_by(interpreter)) as guard:
             self._record["environment"] = {
                 "digest": interpreter.digest,
                 "python": str(interpreter.python),
@@ -122,7 +123,7 @@ class LocalRun:
                 (self.folder.code / name).mkdir(exist_ok=True)
             try:
                 input_values = {item.name: self._views.lay_out(item) for item in inputs}
-                status = self._run_script(interpreter, inputs, input_values)
+                status = self._run_script(guard, interpreter, inputs, input_values)
             finally:
                 self._views.remove_links()
         self._judge(status)
@@ -135,7 +136,11 @@ class LocalRun:
         self._log.info("%s", line)
 
     def _run_script(
-        self, interpreter: Interpreter, inputs: Sequence[ResolvedInput], input_values: Mapping[str, str]
+        self,
+        guard: GuardProcess,
+        interpreter: Interpreter,
+        inputs: Sequence[ResolvedInput],
+        input_values: Mapping[str, str],
     ) -> ExitStatus:
         output_values = self.staging.prepare()
         arguments = render_arguments(
@@ -159,7 +164,7 @@ class LocalRun:
                 limits=self._services.limits,
                 grace_s=self._services.grace_s,
                 cancelled=self._stopping,
-                keep_fds=() if interpreter.hold is None else (interpreter.hold.fileno(),),
+                guard=guard,
             )
 
     def _variables(
@@ -236,6 +241,11 @@ def describe(error: BaseException) -> str:
     return (
         f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
     )
+
+
+def _held_by(interpreter: Interpreter) -> tuple[int, ...]:
+    """Return the lock that keeps an environment from being removed while anything runs in it."""
+    return () if interpreter.hold is None else (interpreter.hold.fileno(),)
 
 
 def _disk_is_full(path: Path) -> bool:

@@ -9,17 +9,13 @@ import marshal
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
 from typing import Any, ParamSpec, Self
 
+from airflow_azureml.compute.guard_process import GuardProcess
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.process_output import READ_SIZE, LineSplitter, OnLine, OnPause
 from airflow_azureml.compute.process_status import ExitStatus
@@ -28,18 +24,6 @@ from airflow_azureml.runtime.exceptions import RunEnvironmentException
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-_BOOTSTRAP = """\
-import marshal, os
-size, data = int.from_bytes(os.read(0, 4), "big"), b""
-while len(data) < size:
-    data += os.read(0, size - len(data)) or os._exit(0)
-code, plan = marshal.loads(data)
-names = {"__name__": "guard"}
-exec(code, names)
-names["main"](plan)
-"""
-PIPE_SIZE = 1024 * 1024
-"""A step that writes in bursts need not wait for each line to be logged. The most an unprivileged user gets."""
 CANCEL_CHECK_MS = 50
 """How soon a cancel is seen: the event that asks for it cannot be waited for together with pipes."""
 
@@ -55,7 +39,7 @@ def run_process(
     grace_s: float = 10.0,
     cancelled: threading.Event | None = None,
     timeout_s: float | None = None,
-    keep_fds: Sequence[int] = (),
+    guard: GuardProcess | None = None,
 ) -> ExitStatus:
     """Run a program to its end, in a session of its own, under a guard that outlives this process.
 
@@ -78,8 +62,9 @@ def run_process(
     :param grace_s: seconds between SIGTERM and SIGKILL.
     :param cancelled: stops the program when set, from any thread or signal handler.
     :param timeout_s: stops the program after so many seconds.
-    :param keep_fds: descriptors the guard keeps open until no process is left: a lock held through one stays held for
-        as long as anything of the program can still write, even when this process is killed.
+    :param guard: a guard that was started before, a new one by default; it ends with the program. A lock held through one
+        of its ``keep_fds`` stays held for as long as anything of the program can still write, even when this process is
+        killed.
     :returns: how it ended. A bad end is no error here.
     :raises RunEnvironmentException: the program cannot be started.
     """
@@ -92,10 +77,9 @@ def run_process(
         "cpus": limits.cpus,
         "grace_s": grace_s,
         "timeout_s": timeout_s,
-        "keep_fds": tuple(keep_fds),
     }
     oom_kills = _oom_kills()
-    with _Supervision(plan, on_line, on_pause or (lambda: None)) as supervision:
+    with _Supervision(guard or GuardProcess(), plan, on_line, on_pause or (lambda: None)) as supervision:
         supervision.follow(cancelled)
     return supervision.status(oom_kills)
 
@@ -103,7 +87,7 @@ def run_process(
 class _Supervision:
     """One program under its guard, seen from the worker."""
 
-    def __init__(self, plan: dict[str, Any], on_line: OnLine, on_pause: OnPause) -> None:
+    def __init__(self, guard: GuardProcess, plan: dict[str, Any], on_line: OnLine, on_pause: OnPause) -> None:
         self._argv0 = os.fsdecode(plan["argv"][0])
         self._on_line = on_line
         self._on_pause = on_pause
@@ -113,50 +97,13 @@ class _Supervision:
         self._ended: dict[str, Any] | None = None
         self._failed = ""
         self._frames = bytearray()
+        self._guard = guard
+        self._channel = guard.channel
+        self._streams = {fd: LineSplitter(name, on_line) for fd, name in guard.outputs.items()}
         self._poller = select.poll()
-        self._streams: dict[int, LineSplitter] = {}
-        self._start(plan)
-
-    def _start(self, plan: dict[str, Any]) -> None:
-        self._channel, guard_end = socket.socketpair()
-        with guard_end:
-            outputs = [self._open_stream("stdout"), self._open_stream("stderr")]
-            try:
-                self._guard = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _BOOTSTRAP],
-                    stdin=guard_end.fileno(),
-                    stdout=outputs[0],
-                    stderr=outputs[1],
-                    # Nothing of the worker's environment: a step may read its parent's in /proc.
-                    env={name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"},
-                    cwd="/",
-                    start_new_session=True,
-                    pass_fds=plan["keep_fds"],
-                )
-            except BaseException:
-                self._close()
-                raise
-            finally:
-                for fd in outputs:
-                    os.close(fd)
-        self._poller.register(self._channel, select.POLLIN)
-        frame = marshal.dumps((_guard_code(), plan))
-        try:
-            self._channel.sendall(len(frame).to_bytes(4, "big") + frame)
-        except OSError:
-            pass  # a guard that is gone already shows as the channel's end
-
-    def _open_stream(self, name: str) -> int:
-        """Make the pipe of a stream; returns its writing end."""
-        reading, writing = os.pipe()
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            try:
-                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-            except OSError:
-                pass  # the user's share of pipe memory is used up; the default size does
-        self._streams[reading] = LineSplitter(name, self._on_line)
-        self._poller.register(reading, select.POLLIN)
-        return writing
+        for fd in (self._channel.fileno(), *self._streams):
+            self._poller.register(fd, select.POLLIN)
+        guard.send(plan)
 
     def __enter__(self) -> Self:
         return self
@@ -172,15 +119,7 @@ class _Supervision:
                 self._on_pause = _forgiving(self._on_pause)
                 self.follow(None)
         finally:
-            self._close()
-
-    def _close(self) -> None:
-        self._channel.close()  # a guard that still runs takes this as the worker's death
-        for fd in self._streams:
-            os.close(fd)
-        self._streams.clear()
-        if hasattr(self, "_guard"):
-            self._guard.wait()
+            self._guard.close()
 
     def stop(self) -> None:
         """Ask the guard to stop the program; asking again changes nothing."""
@@ -240,7 +179,7 @@ class _Supervision:
         else:
             self._poller.unregister(fd)
             self._streams.pop(fd).finish()
-            os.close(fd)
+            self._guard.end_output(fd)
         return len(data)
 
     def _drain(self) -> None:
@@ -300,15 +239,6 @@ def _forgiving(callback: Callable[P, None]) -> Callable[P, None]:
             log.debug("some output was not delivered", exc_info=True)
 
     return call
-
-
-def _guard_code() -> CodeType:
-    """The guard's module, compiled; from the byte code cache if there is one."""
-    path = str(Path(__file__).with_name("guard.py"))
-    code = SourceFileLoader("guard", path).get_code("guard")
-    if code is None:
-        raise RunEnvironmentException(f"{path} is missing; install the package again")
-    return code
 
 
 def _oom_kills() -> int:

@@ -10,7 +10,10 @@ import httpx
 from airflow_azureml.demo.home import AirflowHome
 
 USER = "admin"
-_POLL_S = 0.25
+_POLL_S = 0.5
+_HEALTH_CHECK_S = 10.0
+# A busy machine may keep a service from giving a sign of life for a while.
+_UNHEALTHY_LIMIT_S = 180.0
 # Airflow's first answers can take long on a small machine: it imports as it goes.
 _REQUEST_TIMEOUT_S = 120.0
 _SERVICES = ("metadatabase", "scheduler", "dag_processor", "triggerer")
@@ -83,9 +86,11 @@ class AirflowRest:
         """Return the state in which the run ends, telling every change of a task instance on the way."""
         states: dict[tuple[str, int], str | None] = {}
         state = ""
+        health = HealthWatch(self._healthy_services)
 
         def ended() -> bool:
             nonlocal state
+            health.check()
             state = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
             for task in self.task_instances(dag_id, run_id):
                 key = (task["task_id"], task["map_index"])
@@ -132,3 +137,27 @@ class AirflowRest:
             if time.monotonic() > until:
                 raise AirflowProblem(f"Waited {limit_s:.0f} s for {what}")
             time.sleep(_POLL_S)
+
+
+class HealthWatch:
+    """Notices that a service has died: ``airflow standalone`` goes on without it.
+
+    :param healthy_services: returns the names of the services that are healthy now.
+    """
+
+    def __init__(self, healthy_services: Callable[[], set[str]]) -> None:
+        self._healthy_services = healthy_services
+        now = time.monotonic()
+        self._checked = now
+        self._seen_healthy = dict.fromkeys(_SERVICES, now)
+
+    def check(self) -> None:
+        """Raise ``AirflowProblem`` if a service has been unhealthy for long; asks now and then, however often called."""
+        now = time.monotonic()
+        if now - self._checked < _HEALTH_CHECK_S:
+            return
+        self._checked = now
+        self._seen_healthy.update(dict.fromkeys(self._healthy_services(), now))
+        for service, seen in self._seen_healthy.items():
+            if now - seen > _UNHEALTHY_LIMIT_S:
+                raise AirflowProblem(f"Airflow's {service} has given no sign of life for {now - seen:.0f} s")

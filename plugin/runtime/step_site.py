@@ -25,7 +25,8 @@ class _AzureMLFinder:
 
 
 def _run_hidden() -> None:
-    from importlib.machinery import PathFinder
+    # importlib.machinery has it too, and takes a millisecond to import, in every Python process of a step.
+    from _frozen_importlib_external import PathFinder  # type: ignore[import-not-found]
 
     others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
     spec = PathFinder.find_spec("sitecustomize", others)

@@ -118,7 +118,11 @@ class Lab:
 
     def execute(self, request: StepRequest) -> StepOutcome:
         log = logging.getLogger("step")
-        outcome = StepExecution(request, self.services, log, self.stopping).run()
+        try:
+            outcome = StepExecution(request, self.services, log, self.stopping).run()
+        finally:
+            # Each step has a flag of its own.
+            self.stopping = threading.Event()
         for port in request.ports.outputs:
             self.written[port.origin] = StoredOutput.from_document(outcome.document["outputs"][port.name])
         return outcome

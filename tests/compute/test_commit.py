@@ -362,7 +362,6 @@ class TestTwoRunsCommitOneKeyAtOnce:
     def test_both_count_and_the_first_stays_the_one_that_is_reused(self, bench: Bench) -> None:
         bench.run("run-1")
         meet = threading.Barrier(2)
-        real = bench.script
         lab = bench.lab
         outcomes: list[Any] = []
 
@@ -376,8 +375,7 @@ class TestTwoRunsCommitOneKeyAtOnce:
             Path(argv[0]).write_text("same")
             meet.wait(30)
 
-        del real
-        bench_in_process(bench, together)
+        bench.script = together  # type: ignore[method-assign]
         threads = [threading.Thread(target=run, args=[run_id]) for run_id in ("run-2", "run-3")]
         for thread in threads:
             thread.start()
@@ -390,10 +388,6 @@ class TestTwoRunsCommitOneKeyAtOnce:
         assert again.reuse["origin"]["run_id"] in ("run-2", "run-3")
         for outcome in outcomes:
             assert lab.path_of(outcome, "own").read_text() == "same"
-
-
-def bench_in_process(bench: Bench, script: Callable[..., None]) -> None:
-    bench.script = script  # type: ignore[method-assign]
 
 
 class TestATryThatSeemedDead:

@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other_file_system(tmp_path: Path) -> Path:
-    folder = Path("/dev/shm") / tmp_path.name  # noqa: S108
+    folder = Path("/dev/shm") / tmp_path.name
     if not folder.parent.is_dir() or folder.parent.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system here")
     folder.mkdir()

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from airflow_azureml import DataPath, DataReference, Dataset, OutputFileDatasetConfig, PipelineData, PipelineParameter
+from airflow_azureml import (
+    DataPath,
+    DataReference,
+    Dataset,
+    OutputFileDatasetConfig,
+    PipelineData,
+    PipelineParameter,
+)
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
 

@@ -116,3 +116,16 @@ def test_following_tells_every_change_once(tmp_path: Path) -> None:
 
     assert state == "success"
     assert told == ["running", "success"]
+
+
+def test_a_service_that_dies_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HEALTH_CHECK_S", 0)
+    monkeypatch.setattr(module, "_UNHEALTHY_LIMIT_S", 0)
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/health"):
+            return httpx.Response(200, json=health("unhealthy"))
+        return httpx.Response(200, json={"state": "running", "task_instances": []})
+
+    with pytest.raises(AirflowProblem, match="Airflow's dag_processor has given no sign of life"):
+        client(tmp_path, answers).follow("diabetes", "r", 60, print)

@@ -52,6 +52,7 @@ class FaultyHome(AirflowHome):
             "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "12",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             # A task whose worker is gone is noticed within seconds rather than minutes.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
@@ -161,6 +162,11 @@ class FaultyAirflow:
     def run(self, dag_id: str) -> Run:
         """The run of a pipeline that was started at the beginning."""
         return self.runs[dag_id]
+
+    def wait_for_all(self) -> None:
+        """Return when every run that was started at the beginning has ended."""
+        for run in self.runs.values():
+            run.ended()
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         answer = self.rest._client.request(method, path, **options)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from airflow_azureml.compute.environments.indexes import redact
+from airflow_azureml.compute.guard_process import GuardProcess
 from airflow_azureml.compute.process import run_process
 from airflow_azureml.runtime.exceptions import EnvironmentBuildError, StepCanceled
 
@@ -85,7 +86,7 @@ class ToolRunner:
             on_line=on_line,
             grace_s=1.0,
             cancelled=self._cancelled,
-            keep_fds=(self._lock_fd,),
+            guard=GuardProcess((self._lock_fd,)),
         )
         if status.canceled:
             raise StepCanceled(

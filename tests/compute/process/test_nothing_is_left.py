@@ -193,10 +193,11 @@ def test_output_held_open_by_somebody_else_does_not_hang(output: Any, tmp_path: 
 def test_a_descriptor_kept_by_the_guard_stays_open_until_the_tree_is_gone(tmp_path: Path, tree: Any) -> None:
     lock = tmp_path / "lock"
     worker_code = (
-        "import fcntl, os, sys; from airflow_azureml.compute.process import run_process\n"
+        "import fcntl, os, sys; from airflow_azureml.compute.guard_process import GuardProcess; "
+        "from airflow_azureml.compute.process import run_process\n"
         "fd = os.open(sys.argv[4], os.O_CREAT | os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX)\n"
         "run_process([sys.executable, '-S', '-c', sys.argv[1]], cwd='/', env={sys.argv[2]: sys.argv[3]},\n"
-        "            on_line=lambda s, line: print(line, flush=True), keep_fds=[fd])"
+        "            on_line=lambda s, line: print(line, flush=True), guard=GuardProcess([fd]))"
     )
     argv = [sys.executable, "-c", worker_code, IGNORES_SIGTERM, tree.variable, tree.value, str(lock)]
     worker = subprocess.Popen(argv, stdout=subprocess.PIPE)

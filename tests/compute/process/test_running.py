@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_azureml.compute.guard_process import GuardProcess
 from airflow_azureml.compute.process import run_process
 from airflow_azureml.compute.process_status import ExitStatus
 from airflow_azureml.runtime.exceptions import RunEnvironmentException
@@ -156,3 +157,20 @@ def test_a_closed_output_is_not_the_end(tmp_path: Path, run: Run) -> None:
     code = "import os, sys; os.close(1); os.close(2); open('written', 'w').close(); os._exit(5)"
     assert run(code).code == 5
     assert (tmp_path / "written").exists()
+
+
+# --- a guard started early -------------------------------------------------------------------------------------------
+
+
+def test_a_guard_that_gets_no_plan_ends_with_its_block() -> None:
+    with GuardProcess() as guard:
+        pass
+    assert guard._process.returncode == 0
+    assert guard.outputs == {}
+
+
+def test_a_guard_started_early_runs_the_program(tmp_path: Path, output: Any) -> None:
+    with GuardProcess() as guard:
+        status = run_process(["echo", "hello"], cwd=tmp_path, env=ENV, on_line=output, guard=guard)
+    assert status.succeeded
+    assert output.lines == [("stdout", "hello")]

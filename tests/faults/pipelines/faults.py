@@ -40,6 +40,7 @@ alone("lost_worker", "stubborn.py", **AT_ONCE)
 alone("lost_task", "stubborn.py", **AT_ONCE)
 alone("lost_for_good", "stubborn.py")
 alone("lost_scheduler", "stubborn.py", **AT_ONCE)
+alone("fills_the_disk", "fills_the_disk.py")
 
 with Pipeline("at_once"):
     meeting = PipelineParameter("meeting", default_value="")
@@ -63,5 +64,4 @@ with Pipeline("cancels"):
     step("good.py", "after").run_after(canceler)
 
 with Pipeline("talks"):
-    mib = PipelineParameter("mib", default_value=1)
-    PythonScriptStep(script_name="talks.py", name="step", arguments=[mib], source_directory="scripts")
+    PythonScriptStep(script_name="talks.py", name="step", arguments=["1024"], source_directory="scripts")

@@ -1,4 +1,4 @@
-"""Prints as many MiB of lines as asked for."""
+"""Prints as many MiB of lines as asked for, and then fails."""
 
 import sys
 
@@ -7,4 +7,5 @@ line = b"epoch 00017 step 000123 loss 0.12345678 accuracy 0.98765432 learning ra
 block = line * ((1 << 20) // len(line))
 for _ in range(mib):
     sys.stdout.buffer.write(block)
-print("the last line")
+sys.stdout.flush()
+raise RuntimeError("after all these words")
