@@ -38,7 +38,14 @@ class Row:
 
     def cells(self) -> list[str]:
         """Return the row as it is printed."""
-        return [self.what, _shown(self.here), _shown(self.peer), f"{self.ratio:.2f}", self._wanted(), self._verdict()]
+        return [
+            self.what,
+            _shown(self.here),
+            _shown(self.peer),
+            f"{self.ratio:.2f}",
+            self._wanted(),
+            self._verdict(),
+        ]
 
     def _wanted(self) -> str:
         if self.limit_s is not None:

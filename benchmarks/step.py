@@ -102,7 +102,9 @@ def write_files(home: BenchmarkHome) -> None:
         bash = _BASH_FILE.substitute(python=interpreter.python, script=script, length=LENGTH)
     (home.dags / "bash.py").write_text(bash)
     for dag_id, reuse in ((_RUN, False), (_REUSED, True)):
-        (home.dags / f"{dag_id}.py").write_text(_STEP_FILE.substitute(dag_id=dag_id, reuse=reuse, length=LENGTH))
+        (home.dags / f"{dag_id}.py").write_text(
+            _STEP_FILE.substitute(dag_id=dag_id, reuse=reuse, length=LENGTH)
+        )
 
 
 @contextlib.contextmanager
@@ -139,7 +141,9 @@ def run_chain(rest: AirflowRest, dag_id: str) -> list[dict[str, Any]]:
 
 
 def _seconds(first: dict[str, Any], last: dict[str, Any]) -> float:
-    return (datetime.fromisoformat(last["end_date"]) - datetime.fromisoformat(first["start_date"])).total_seconds()
+    return (
+        datetime.fromisoformat(last["end_date"]) - datetime.fromisoformat(first["start_date"])
+    ).total_seconds()
 
 
 if __name__ == "__main__":

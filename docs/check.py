@@ -252,7 +252,11 @@ def try_pages(paths: list[Path]) -> list[str]:
         folders = [str(page.home / "dags") for page in pages if (page.home / "dags").is_dir()]
         loaded = subprocess.run(
             [sys.executable, __file__, "--load", *folders],
-            env={**environment, "AIRFLOW_HOME": str(database.parent), "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"},
+            env={
+                **environment,
+                "AIRFLOW_HOME": str(database.parent),
+                "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
+            },
             capture_output=True,
             text=True,
             check=False,

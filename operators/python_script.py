@@ -11,13 +11,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, A
 
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
-from airflow_azureml.operators.run_values import (
-    parameter_values,
-    run_parameters,
-    run_url,
-    step_identity,
-    upstream_outputs,
-)
 from airflow_azureml.operators.sources import (
     check_source,
     find_script,
@@ -248,18 +241,19 @@ class PythonScriptStep(PipelineStep):
 
     def _request(self, context: Context) -> StepRequest:
         from airflow_azureml.compute.request import StepRequest
+        from airflow_azureml.operators import run_values
 
         self.render(context)
         upstream = {
-            name: upstream_outputs(self, name, origin, context)
+            name: run_values.upstream_outputs(self, name, origin, context)
             for name, origin in self.input_origins().items()
         }
         return StepRequest(
-            identity=step_identity(self, context, config.deployment()),
+            identity=run_values.step_identity(self, context, config.deployment()),
             ports=self.ports,
-            parameters=parameter_values(self, context),
-            run_parameters=run_parameters(context),
-            url=run_url(context),
+            parameters=run_values.parameter_values(self, context),
+            run_parameters=run_values.run_parameters(context),
+            url=run_values.run_url(context),
             upstream=upstream,
             script=self.script(),
             source=self.source(),

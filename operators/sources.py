@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_azureml import config
 from airflow_azureml.runtime.exceptions import DefinitionError, SnapshotException
-from airflow_azureml.workspace.snapshots import SourceTree, scan_source
+from airflow_azureml.workspace.sources import SourceTree, scan_source
 from airflow_azureml.workspace.stat_cache import StatCache
 
 if TYPE_CHECKING:

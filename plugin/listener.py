@@ -61,8 +61,10 @@ def failed_fast(dag_run: DagRun) -> bool:
     if not dag.fail_fast or not any(module.startswith(_STEPS) for module in modules):
         return False
     # In the scheduler's own session: another one would commit in the middle of the scheduler's work, which ends it.
+    # (``dag.test()`` hands over a run that has none.)
     session = object_session(dag_run)
-    return any(ti.state == TaskInstanceState.FAILED for ti in dag_run.get_task_instances(session=session))
+    tasks = dag_run.get_task_instances() if session is None else dag_run.get_task_instances(session=session)
+    return any(ti.state == TaskInstanceState.FAILED for ti in tasks)
 
 
 def _close(dag_run: DagRun, status: RunStatus) -> None:

@@ -15,6 +15,7 @@ MODULES = (
     "airflow_azureml.model.output_dataset",
     "airflow_azureml.operators.pipeline",
     "airflow_azureml.operators.python_script",
+    "airflow_azureml.operators.run_values",
     "airflow_azureml.operators.services",
     "airflow_azureml.operators.supervision",
     "airflow_azureml.runtime.dataset",

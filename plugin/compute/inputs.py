@@ -6,7 +6,7 @@ What a script gets to see of them is made in :mod:`airflow_azureml.compute.views
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -144,6 +144,12 @@ class InputResolver:
         :raises UserErrorException: the stored bytes are gone or were altered since.
         """
         manifest = self._written(port.name, output, producer)
+        document = {"kind": "produced", "producer": producer, "outputs": [output.to_document()]}
+        if not output.exclusive:
+            # What others put into the folder is part of what the script reads.
+            found = self.dataset(port, definition)
+            named = replace(found.identity, producer=producer)
+            return replace(found, identity=named, document={**found.document, **document})
         saved = self._workspace.datasets.save(definition)
         identity = digest_of({"definition": without_places(definition), "content": output.digest})
         return ResolvedInput(
@@ -151,7 +157,7 @@ class InputResolver:
             _identity(port, identity, _named(manifest, output, ""), producer),
             (self._group_tree(output, manifest),),
             saved,
-            {"kind": "produced", "producer": producer, "id": saved, "outputs": [output.to_document()]},
+            {**document, "id": saved},
         )
 
     def reference(self, port: InputPort, datastore: str, path: str) -> ResolvedInput:

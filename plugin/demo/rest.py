@@ -50,11 +50,14 @@ class AirflowRest:
         told: set[str] = set()
 
         def healthy() -> bool:
-            for service in self._healthy_services() - told:
+            for service in sorted(self._healthy_services() - told):
                 told.add(service)
                 on_change(service)
             return len(told) == len(_SERVICES)
 
+        # First, because it takes a while and the other services are not up yet either.
+        self._wait("Airflow's API server to answer", limit_s, self._answers_tasks)
+        on_change("api_server")
         self._wait("Airflow's services to become healthy", limit_s, healthy)
 
     def log_in(self) -> None:
@@ -113,6 +116,13 @@ class AirflowRest:
         answer = self._client.get(path)
         answer.raise_for_status()
         return answer.json()
+
+    def _answers_tasks(self) -> bool:
+        """Whether the API for tasks answers. It is put together at its first request; the first task would wait for it."""
+        try:
+            return self._client.get("/execution/health").is_success
+        except httpx.HTTPError:
+            return False
 
     def _healthy_services(self) -> set[str]:
         try:

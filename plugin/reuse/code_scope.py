@@ -37,6 +37,15 @@ _LISTING = frozenset(
 )
 """Calls that find files without naming them; what they find may be a script."""
 
+_OWN_FOLDER = frozenset({"__file__", "cwd", "getcwd", "getcwdb"})
+"""Names by which a script finds the folder it is in; ``.`` is another."""
+
+_STARTING = frozenset({"subprocess", "pty", "runpy"})
+"""Modules that start programs, which may be any file."""
+
+_STARTING_OF_OS = ("exec", "popen", "posix_spawn", "spawn", "startfile", "system")
+"""How the names of the functions begin by which ``os`` does."""
+
 
 def unrelated_scripts(script: str, others: Iterable[str], paths: Iterable[str], read: Read) -> frozenset[str]:
     """Return the scripts of other steps that ``script`` certainly doesn't use.
@@ -64,6 +73,8 @@ class _Closure:
     read: Read
     reached: set[str] = field(default_factory=set)
     strings: set[str] = field(default_factory=set)
+    lists_folders: bool = False
+    knows_own_folder: bool = False
 
     def follow(self, script: str) -> bool:
         """Walk the imports from ``script``; return whether all of them could be followed."""
@@ -75,15 +86,20 @@ class _Closure:
             self.reached.add(path)
             try:
                 tree = ast.parse(self.read(path))
-            except (SyntaxError, ValueError):
+            except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
                 return False
             for node in ast.walk(tree):
                 if _is_untraceable(node):
                     return False
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    self.strings.add(node.value)
+                self._note(node)
                 waiting.extend(self._imported(node, path, script))
-        return True
+        return not (self.lists_folders and self.knows_own_folder)
+
+    def _note(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self.strings.add(node.value)
+        self.lists_folders |= _lists_code(node)
+        self.knows_own_folder |= _names_own_folder(node)
 
     def mentions(self, path: str) -> bool:
         """Whether some string among the reached files names ``path``, its file name or its module."""
@@ -122,26 +138,60 @@ def _modules(node: ast.AST, importer: str) -> Iterator[str]:
 
 
 def _is_untraceable(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return any(module.partition(".")[0] in _STARTING for module in _modules(node, ""))
     if not isinstance(node, ast.Call):
         return False
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name == "compile" and isinstance(function, ast.Attribute):
-        # re.compile and its like; the built-in is called by its bare name.
+    name = _called(node)
+    if name in {"compile", "eval"} and isinstance(node.func, ast.Attribute):
+        # re.compile and its like, model.eval() of PyTorch, DataFrame.eval; the built-ins are called by their bare names.
         return False
-    if name == "eval" and isinstance(function, ast.Attribute):
-        # model.eval() of PyTorch, DataFrame.eval.
-        return False
-    if name in _UNTRACEABLE:
-        return True
-    return name in _LISTING and _lists_code(node)
+    if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "os":
+        return name.startswith(_STARTING_OF_OS)
+    return name in _UNTRACEABLE
 
 
-def _lists_code(call: ast.Call) -> bool:
-    """Whether a listing may be of the script's own folder: it is, unless its argument says otherwise."""
-    literals = [
-        arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _lists_code(node: ast.AST) -> bool:
+    """Whether a call lists a folder and may find Python files in it."""
+    if not isinstance(node, ast.Call) or _called(node) not in _LISTING:
+        return False
+    patterns = [
+        arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
     ]
-    if not literals:
+    if "glob" not in _called(node) or not patterns:
+        return True
+    return any(_finds_code(pattern) for pattern in patterns)
+
+
+def _finds_code(pattern: str) -> bool:
+    """Whether a pattern may match a Python file, by what is certain about how such a name ends."""
+    ending = pattern.rpartition("*")[2]
+    return ending.endswith(".py") or ".py".endswith(ending) or not {"?", "["}.isdisjoint(ending)
+
+
+def _names_own_folder(node: ast.AST) -> bool:
+    """Whether an expression may stand for the script's own folder, which is its working directory too."""
+    if isinstance(node, ast.Name):
+        return node.id in _OWN_FOLDER
+    if isinstance(node, ast.Attribute):
+        return node.attr in _OWN_FOLDER
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and (node.value in {".", "./"} or node.value.startswith("./*"))
+    if not isinstance(node, ast.Call):
         return False
-    return any(text in {".", "./", "*", "**", "**/*"} or text.endswith(".py") for text in literals)
+    if not node.args:
+        # os.listdir() and Path() mean the working directory.
+        return _called(node) in {"listdir", "scandir", "Path"}
+    # glob.glob("*.py") looks there too; folder.glob("*.py") doesn't.
+    return (
+        _called(node) in {"glob", "iglob"} and isinstance(node.args[0], ast.Constant) and _is_plain(node.func)
+    )
+
+
+def _is_plain(function: ast.expr) -> bool:
+    """Whether a function is called by its name or that of the module ``glob``, not as a method."""
+    return isinstance(function, ast.Name) or getattr(getattr(function, "value", None), "id", "") == "glob"

@@ -9,10 +9,12 @@ import contextlib
 import importlib
 import os
 import threading
-from typing import Any, BinaryIO, Iterator, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, Protocol, cast
 
 from airflow_azureml.runtime.exceptions import RunEnvironmentException
-from airflow_azureml.runtime.transport import Answer, SocketService
+
+if TYPE_CHECKING:
+    from airflow_azureml.runtime.transport import Answer
 
 SOCKET_VARIABLE = "AZUREML_RUN_SOCKET"
 OFFLINE_SERVICE = "airflow_azureml.workspace.offline:create_service"
@@ -101,6 +103,8 @@ def _make(path: str) -> Service:
         raise RunEnvironmentException(
             f"{SOCKET_VARIABLE}={path}: only the path of a Unix socket is understood"
         )
+    from airflow_azureml.runtime.transport import SocketService
+
     return SocketService(path)
 
 

@@ -26,7 +26,7 @@ class _AzureMLFinder:
 
 def _run_hidden() -> None:
     # importlib.machinery has it too, and takes a millisecond to import, in every Python process of a step.
-    from _frozen_importlib_external import PathFinder  # type: ignore[import-not-found]
+    from _frozen_importlib_external import PathFinder  # type: ignore[import-not-found, unused-ignore]
 
     others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
     spec = PathFinder.find_spec("sitecustomize", others)

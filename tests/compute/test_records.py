@@ -33,7 +33,9 @@ def workspace() -> WorkspaceHandle:
     return WorkspaceHandle("memory://records", MemoryStore())
 
 
-def write(workspace: WorkspaceHandle, who: StepIdentity, status: str, *, committed: bool = False) -> dict[str, Any]:
+def write(
+    workspace: WorkspaceHandle, who: StepIdentity, status: str, *, committed: bool = False
+) -> dict[str, Any]:
     record = new_step_record(who)
     record["status"] = status
     workspace.runs.write_step(record)
@@ -124,6 +126,8 @@ class TestLostTries:
         write(workspace, identity(3), "Running")
         assert close_lost_tries(workspace, identity(2)) == []
 
-    def test_cost_nothing_at_the_first_try(self, workspace: WorkspaceHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cost_nothing_at_the_first_try(
+        self, workspace: WorkspaceHandle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(workspace.runs, "children", None)
         assert close_lost_tries(workspace, identity(1)) == []

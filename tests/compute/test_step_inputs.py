@@ -24,7 +24,9 @@ def seen(lab: Any, in_process: Any) -> list[str]:
 
     def script(cwd: Path, env: Any, argv: list[str]) -> None:
         path = Path(argv[0])
-        found.append("+".join(sorted(p.read_text() for p in path.iterdir())) if path.is_dir() else path.read_text())
+        found.append(
+            "+".join(sorted(p.read_text() for p in path.iterdir())) if path.is_dir() else path.read_text()
+        )
 
     lab.script("")
     in_process(script)

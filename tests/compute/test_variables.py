@@ -75,7 +75,11 @@ def test_a_name_in_capitals_keeps_its_variable() -> None:
 class TestInAStep:
     def test_all_of_them_are_there_and_agree_with_the_arguments(self, lab: Any, in_process: Any) -> None:
         lab.datastore_file("raw/a.csv", "x\n1\n")
-        dataset = Dataset.File.from_files(DataPath(BLOB, "raw/*.csv"), validate=False).as_named_input("files").as_mount()
+        dataset = (
+            Dataset.File.from_files(DataPath(BLOB, "raw/*.csv"), validate=False)
+            .as_named_input("files")
+            .as_mount()
+        )
         table = Dataset.Tabular.from_delimited_files(
             DataPath(BLOB, "raw/a.csv"), validate=False, infer_column_types=False
         ).as_named_input("table")

@@ -28,7 +28,11 @@ def client(tmp_path: Path, answers: Answers, check: Callable[[], None] = lambda:
 
 def in_turn(*answers: Any) -> Answers:
     waiting = list(answers)
-    return lambda request: httpx.Response(200, json=waiting.pop(0))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={} if request.url.path == "/execution/health" else waiting.pop(0))
+
+    return answer
 
 
 def health(status: str) -> dict[str, Any]:
@@ -41,8 +45,7 @@ def test_it_waits_until_every_service_is_healthy(tmp_path: Path) -> None:
 
     client(tmp_path, in_turn(health("unhealthy"), health("healthy"))).wait_for_health(60, told.append)
 
-    assert sorted(told[:3]) == ["metadatabase", "scheduler", "triggerer"]
-    assert told[3:] == ["dag_processor"]
+    assert told == ["api_server", "metadatabase", "scheduler", "triggerer", "dag_processor"]
 
 
 def test_a_server_that_does_not_answer_yet_is_asked_again(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_a_server_that_does_not_answer_yet_is_asked_again(tmp_path: Path) -> Non
 
     client(tmp_path, answers).wait_for_health(60, print)
 
-    assert len(calls) == 2
+    assert [call.url.path for call in calls[:2]] == ["/execution/health"] * 2
 
 
 def test_waiting_ends_when_its_limit_is_over(tmp_path: Path) -> None:

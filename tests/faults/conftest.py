@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_azureml.compute.identity import pipeline_run_id
-from airflow_azureml.demo.home import DEPLOYMENT, AirflowHome
+from airflow_azureml.demo.home import DEPLOYMENT, AirflowHome, free_port
 from airflow_azureml.demo.rest import AirflowRest
 from airflow_azureml.demo.server import AirflowServer
 from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
@@ -52,6 +52,8 @@ class FaultyHome(AirflowHome):
             "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "12",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+            # Many tasks start at once; on a slow machine one may have to wait longer for SQLite than the usual 5 s.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.path}/airflow.db?timeout=120",
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             # A task whose worker is gone is noticed within seconds rather than minutes.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -163,10 +165,11 @@ class FaultyAirflow:
         """The run of a pipeline that was started at the beginning."""
         return self.runs[dag_id]
 
-    def wait_for_all(self) -> None:
-        """Return when every run that was started at the beginning has ended."""
+    def end_all(self) -> None:
+        """End every run that was started at the beginning and goes on."""
         for run in self.runs.values():
-            run.ended()
+            if self.ask("GET", run.path)["state"] not in ("success", "failed"):
+                self.ask("PATCH", run.path, json={"state": "failed"})
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         answer = self.rest._client.request(method, path, **options)
@@ -180,8 +183,9 @@ class FaultyAirflow:
             assert time.monotonic() < until, "it does not happen"
             time.sleep(0.1)
 
-    def processes_of(self, step_id: str) -> list[int]:
-        return processes_with(step_id)
+    def processes_of(self, text: str, program: str = "") -> list[int]:
+        """Processes that were started with ``text`` among their arguments or variables."""
+        return processes_with(text, program)
 
     def parent_of(self, pid: int) -> int:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -208,23 +212,25 @@ class FaultyAirflow:
         assert len(said) == len(committed)
 
 
-def processes_with(text: str) -> list[int]:
-    """Processes that were started with ``text`` among their arguments or variables."""
+def processes_with(text: str, program: str = "") -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if text.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+            command, variables = [(entry / name).read_bytes().decode() for name in ("cmdline", "environ")]
+            if text in command + variables and program in command.replace("\0", " "):
                 found.append(int(entry.name))
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[FaultyAirflow]:
     """Airflow with all its services, and the pipelines that the selected tests look at already running."""
     folder = tmp_path_factory.mktemp("faults")
-    home = FaultyHome.create(folder / "airflow")
+    # Never the usual port: somebody else's Airflow may be about to take it.
+    home = FaultyHome(folder / "airflow", port=free_port(), log_ports=(free_port(), free_port()))
+    home.path.mkdir()
     wanted = {
         name for item in request.session.items for mark in item.iter_markers("starts") for name in mark.args
     }

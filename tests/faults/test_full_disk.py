@@ -50,7 +50,9 @@ def test_a_full_disk(small_disk: Path) -> None:
     printed = ended.stdout + ended.stderr
     assert "state=failed" in printed, printed
     first = printed.index("OSError: [Errno 28] No space left on device")
-    assert first < printed.index("script fills_the_disk.py: exit code 1") < printed.index("the disk is full: ")
+    assert (
+        first < printed.index("script fills_the_disk.py: exit code 1") < printed.index("the disk is full: ")
+    )
     assert free_bytes(small_disk) > SIZE_BYTES / 2
     workspace = open_workspace(str(small_disk / "workspace"))
     (run,) = workspace.runs.in_experiment("fills_the_disk")

@@ -1,6 +1,5 @@
 """A script that prints 1 GiB: it ends in the right state, soon, in little memory, and its log can still be opened."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +10,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.airflow
 
 MIB = 1 << 20
-
-
-def peak_memory_bytes(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @pytest.mark.starts("talks")

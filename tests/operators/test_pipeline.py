@@ -235,9 +235,9 @@ class TestParams:
         assert dict(train.params) == {}
 
     def test_params_of_the_dag_are_airflows(self):
-        with Pipeline("p", params={"limit": 10}):
+        with Pipeline("p", params={"limit": 10}) as pipeline:
             train = step("train", params={"depth": 3})
-        assert dict(train.params) == {"limit": 10}
+        assert dict(pipeline.params) == {"limit": 10}
         assert train.step_params == {"depth": 3}
 
     def test_airflows_own_class_says_that_airflows_are_meant(self):

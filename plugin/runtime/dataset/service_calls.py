@@ -21,16 +21,20 @@ A record is ``{name, version, id, definition, description, tags, registered_at, 
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterable, Mapping
 
 from airflow_azureml.runtime import service
-from airflow_azureml.runtime.dataset.resolve import ResolvedFile
+
+if TYPE_CHECKING:
+    from airflow_azureml.runtime.dataset.resolve import ResolvedFile
 
 Record = Mapping[str, Any]
 
 
 def files(definition: dict[str, Any]) -> list[ResolvedFile]:
     """Return the files of a dataset as this process can open them."""
+    from airflow_azureml.runtime.dataset.resolve import ResolvedFile
+
     answer = service.call("dataset.files", definition=definition)
     return [ResolvedFile.from_document(document) for document in answer["files"]]
 

@@ -6,7 +6,6 @@ import os
 import uuid
 
 from airflow_azureml.runtime.dataset import service_calls
-from airflow_azureml.runtime.dataset.walking import Pattern, walk
 from airflow_azureml.runtime.exceptions import UserErrorException
 
 
@@ -34,6 +33,8 @@ def upload_folder(
     :param show_progress: print each file.
     :raises UserErrorException: the folder isn't there.
     """
+    from airflow_azureml.runtime.dataset.walking import Pattern, walk
+
     if not os.path.isdir(folder):
         raise UserErrorException("%s is no folder" % folder)
     count = 0

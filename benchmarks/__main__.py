@@ -1,0 +1,29 @@
+"""All benchmarks, or the named ones: ``python -m benchmarks [hashing] [imports] [parse] [step]``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import hashing, imports, parse, step
+from benchmarks.measure import machine
+
+BENCHMARKS = {"imports": imports.main, "parse": parse.main, "hashing": hashing.main, "step": step.main}
+
+
+def main(names: list[str]) -> int:
+    """Run benchmarks; return the exit code."""
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    # The modules read their own arguments when they are run by themselves.
+    del sys.argv[1:]
+    print(machine())
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+    print(machine())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
