@@ -39,6 +39,7 @@ def step_identity(step: PipelineStep, context: Context, deployment: str) -> Step
         step_name=step.name,
         step_type=type(step).__name__,
         experiment=ti.dag_id,
+        instance=str(ti.id),
     )
 
 

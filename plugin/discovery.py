@@ -3,6 +3,8 @@
 To save time Airflow opens only files that contain both the words "airflow" and "dag". A file that says ``Pipeline`` and
 ``airflow_azureml`` may contain no "dag" at all, and would be passed over without a word. Opening a file means running it,
 so step scripts, which may name this package too, must not be taken for one.
+
+Airflow's parts are imported in the functions: Airflow imports this module while it is itself still being imported.
 """
 
 from __future__ import annotations
@@ -10,9 +12,6 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-
-from airflow.configuration import conf
-from airflow.utils.file import might_contain_dag_via_default_heuristic
 
 SECTION, OPTION = "core", "might_contain_dag_callable"
 _PACKAGE = b"airflow_azureml"
@@ -26,6 +25,8 @@ def might_contain_pipeline(file_path: str, zip_file: zipfile.ZipFile | None = No
 
     :param file_path: the file, or its name inside ``zip_file``.
     """
+    from airflow.utils.file import might_contain_dag_via_default_heuristic
+
     if might_contain_dag_via_default_heuristic(file_path, zip_file):
         return True
     content = zip_file.read(file_path) if zip_file is not None else Path(file_path).read_bytes()
@@ -34,6 +35,9 @@ def might_contain_pipeline(file_path: str, zip_file: zipfile.ZipFile | None = No
 
 def install() -> None:
     """Make :func:`might_contain_pipeline` Airflow's rule, unless somebody has chosen another one."""
+    from airflow.configuration import conf
+    from airflow.utils.file import might_contain_dag_via_default_heuristic
+
     default = might_contain_dag_via_default_heuristic
     if conf.get(SECTION, OPTION) == f"{default.__module__}.{default.__name__}":
         conf.set(SECTION, OPTION, f"{__name__}.{might_contain_pipeline.__name__}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from airflow_azureml.runtime import ship
+
 MODULES = (
     "airflow_azureml.compute.execution",
     "airflow_azureml.model.data",
@@ -25,6 +27,7 @@ MODULES = (
 
 
 def preload() -> None:
-    """Import what defining and running steps takes; heavy libraries are not among it."""
+    """Import and read what defining and running steps takes; heavy libraries are not among it."""
     for name in MODULES:
         import_module(name)
+    ship.read_ahead()

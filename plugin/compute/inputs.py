@@ -13,12 +13,12 @@ from typing import Any
 
 from airflow_azureml.compute.files import FileState
 from airflow_azureml.compute.outputs import StoredOutput, stored_manifest
-from airflow_azureml.compute.overlay import ARRIVING
 from airflow_azureml.model.canonical import digest_of
 from airflow_azureml.model.port_types import InputPort
 from airflow_azureml.reuse.action import IdentityClass, InputIdentity
 from airflow_azureml.runtime.dataset.definition import pin_times
 from airflow_azureml.runtime.dataset.resolve import ResolvedFile, is_single_file, resolve_files
+from airflow_azureml.runtime.dataset.walking import ARRIVING
 from airflow_azureml.runtime.exceptions import SnapshotException, TransientError, UserErrorException
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.hashing import hash_file, hash_tree

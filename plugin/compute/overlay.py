@@ -11,9 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from airflow_azureml.compute.files import remove_tree
-
-ARRIVING = ".azureml-arriving"
-"""Folder of a datastore in which the new state of a shared folder is put together; gone when nothing is on its way."""
+from airflow_azureml.runtime.dataset.walking import ARRIVING
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

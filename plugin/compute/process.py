@@ -139,8 +139,7 @@ class _Supervision:
                 if fd == self._channel.fileno():
                     open_channel = self._hear()
                 else:
-                    self._read(fd, READ_SIZE)
-            self._on_pause()
+                    self._read_waiting(fd, at_least=1)
             if cancelled is not None and not self._stopping and cancelled.is_set():
                 self._canceled = True
                 self.stop()
@@ -171,6 +170,21 @@ class _Supervision:
                 (self._ended,) = details
         return bool(data) and self._ended is None and not self._failed
 
+    def _read_waiting(self, fd: int, at_least: int) -> None:
+        """Deliver all that waits in a stream, no more.
+
+        All, for the order of the two streams: when stderr has something to read, what was printed to stdout before it is in
+        that one's pipe already, and stdout is read first.
+
+        :param at_least: 1 if ``poll`` said that there is something to read: it may be the stream's end, which has no bytes.
+        """
+        waiting = array.array("i", [0])
+        fcntl.ioctl(fd, termios.FIONREAD, waiting)
+        left = max(waiting[0], at_least)
+        while left > 0 and fd in self._streams:
+            left -= self._read(fd, min(left, READ_SIZE))
+            self._on_pause()
+
     def _read(self, fd: int, size: int) -> int:
         """Deliver what a stream has; returns how much that was."""
         data = os.read(fd, size)
@@ -189,11 +203,7 @@ class _Supervision:
         a process that is not its descendant.
         """
         for fd in list(self._streams):
-            waiting = array.array("i", [0])
-            fcntl.ioctl(fd, termios.FIONREAD, waiting)
-            left = waiting[0]
-            while left > 0:
-                left -= self._read(fd, min(left, READ_SIZE))
+            self._read_waiting(fd, at_least=0)
         for splitter in self._streams.values():
             splitter.finish()
         self._on_pause()

@@ -23,8 +23,16 @@ class Experiment:
     :raises UserErrorException: another name.
     """
 
-    def __init__(self, workspace: Workspace, name: Any, _create_in_cloud: bool = True, **_: Any) -> None:
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        name: Any,
+        _skip_name_validation: bool = False,
+        _create_in_cloud: bool = True,
+        **_: Any,
+    ) -> None:
+        # The experiments of runs in Airflow carry the names of DAGs, which may have dots.
+        if not _skip_name_validation and (not isinstance(name, str) or _NAME.fullmatch(name) is None):
             raise UserErrorException(
                 f"Experiment {name!r}: a name is letters, digits, _ and -, starts with a letter or digit "
                 "and has at most 255 characters"
@@ -68,7 +76,11 @@ class Experiment:
         :param view_type: accepted as in v1, as ``tags`` is.
         """
         names = service.call("experiment.list")
-        return [Experiment(workspace, name) for name in names if experiment_name in (None, name)]
+        return [
+            Experiment(workspace, name, _skip_name_validation=True)
+            for name in names
+            if experiment_name in (None, name)
+        ]
 
     def submit(self, config: Any, tags: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
         """Start a run of a pipeline.

@@ -112,7 +112,8 @@ class Run(RunMetrics, RunNotes, RunFiles):
             from airflow_azureml.runtime.experiment import Experiment
             from airflow_azureml.runtime.workspace import Workspace
 
-            self._experiment = Experiment(Workspace.here(), self._describe()["experiment"])
+            name = self._describe()["experiment"]
+            self._experiment = Experiment(Workspace.here(), name, _skip_name_validation=True)
         return self._experiment
 
     @property

@@ -45,6 +45,11 @@ def ship(target_parent: str | os.PathLike[str]) -> Path:
     return Path(target)
 
 
+def read_ahead() -> None:
+    """Read what :func:`ship` lays out, for the processes that are forked from this one."""
+    _content()
+
+
 @functools.lru_cache(maxsize=1)
 def _content() -> tuple[str, dict[str, bytes]]:
     """Return digest and content of the folder, path → bytes."""

@@ -11,8 +11,8 @@ import pytest
 
 from airflow_azureml import DataPath, DataReference, Dataset, OutputFileDatasetConfig, PipelineData
 from airflow_azureml.compute.inputs import InputResolver, InputTree
-from airflow_azureml.compute.overlay import ARRIVING
 from airflow_azureml.model.port_types import InputPort, PathSource
+from airflow_azureml.runtime.dataset.walking import ARRIVING
 from airflow_azureml.runtime.exceptions import DatasetValidationError, UserErrorException
 
 BLOB = "workspaceblobstore"

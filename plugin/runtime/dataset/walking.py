@@ -12,6 +12,9 @@ from typing import Iterator, NamedTuple
 
 from airflow_azureml.runtime.exceptions import DatasetValidationError
 
+ARRIVING = ".azureml-arriving"
+"""Folder of a datastore in which the new state of a shared folder is put together; never part of the data."""
+
 
 class FoundFile(NamedTuple):
     """A file below a starting folder."""
@@ -107,7 +110,7 @@ def _walk(
 
 def _entries(folder: str) -> list[tuple[os.DirEntry[str], bool]]:
     with os.scandir(folder) as listing:
-        found = [(entry, entry.is_dir()) for entry in listing]
+        found = [(entry, entry.is_dir()) for entry in listing if entry.name != ARRIVING]
     # A folder sorts as its files do, with the separator behind its name.
     return sorted(found, key=lambda item: item[0].name + "/" if item[1] else item[0].name)
 
