@@ -31,7 +31,7 @@ export UV_SYSTEM_CERTS ?= true
 # Airflow's processes start twice as fast from compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint types wheel docs bench lock clean
+.PHONY: help run test lint types docs bench lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile

@@ -247,7 +247,9 @@ def try_pages(paths: list[Path]) -> list[str]:
         environment = environment_below(place)
         database = make_database(place, environment)
         # The page that runs most takes longest, so it starts first.
-        order = sorted(paths, key=lambda path: path.read_text(encoding="utf-8").count("dags test"), reverse=True)
+        order = sorted(
+            paths, key=lambda path: path.read_text(encoding="utf-8").count("dags test"), reverse=True
+        )
         with ThreadPoolExecutor(2) as pool:
             pages = list(pool.map(lambda path: try_page(path, place, database, environment), order))
         problems = [problem for page in pages for problem in page.problems]

@@ -58,25 +58,29 @@ class Pipeline(DAG):
 
     def __init__(
         self,
-        name: str | Workspace | None = None,
+        name_or_workspace: str | Workspace | None = None,
+        /,
         steps: Any = None,
         description: str | None = None,
         default_datastore: Any = None,
         default_source_directory: str | None = None,
         resolve_closure: bool = True,
         *,
+        name: str | None = None,
         workspace: Workspace | None = None,
         continue_on_step_failure: bool = False,
         **dag_arguments: Any,
     ) -> None:
-        if name is not None and not isinstance(name, str):
-            name, workspace = None, name
+        if isinstance(name_or_workspace, str):
+            name = name_or_workspace
+        elif name_or_workspace is not None:
+            workspace = name_or_workspace
         name = dag_arguments.pop("dag_id", None) or name
         dag_arguments.setdefault("schedule", None)
         dag_arguments.setdefault("fail_fast", not continue_on_step_failure)
         super().__init__(dag_id=name or _UNNAMED, description=description, **dag_arguments)
-        # Airflow would take this file for the one that defines the DAG.
-        self.fileloc = calling_file() or self.fileloc
+        # Airflow would take this file for the one that defines the DAG; in a notebook there is none.
+        self.fileloc = calling_file() or ""
         self.workspace = workspace
         self.default_datastore = getattr(default_datastore, "name", default_datastore)
         self.default_source_directory = default_source_directory

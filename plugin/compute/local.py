@@ -215,7 +215,6 @@ class LocalRun:
 
     def _keep_for_people(self, error: BaseException) -> None:
         self._log.error("%s", error if isinstance(error, AzureMLException) else describe(error))
-        kept = sorted(port.name for port in self._request.ports.outputs)
         if _disk_is_full(self.folder.root) or _is_disk_full(error):
             self.folder.remove()
             self._log.error(
@@ -224,10 +223,11 @@ class LocalRun:
         else:
             self._log.error("logs and partial outputs are in %s for a week", self.folder.root)
             self.folder.release()
-        if kept:
-            self._log.error(
-                "not kept: outputs %s, metrics, artifacts and registrations of this try", ", ".join(kept)
-            )
+        outputs = ", ".join(sorted(port.name for port in self._request.ports.outputs))
+        self._log.error(
+            "not kept: %smetrics, artifacts and registrations of this try",
+            f"outputs {outputs}, " if outputs else "",
+        )
         if self._stopping.is_set():
             self._log.error("to try: clear this task to run it again; steps that succeeded are reused")
         else:

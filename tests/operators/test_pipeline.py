@@ -247,3 +247,9 @@ class TestParams:
             train = step("train", params={"limit": Param(10, type="integer")})
         assert dict(train.params) == {"limit": 10}
         assert train.step_params is None
+
+
+def test_the_workspace_comes_first_as_in_v1_beside_a_name(tmp_path):
+    workspace = object()
+    pipeline = Pipeline(workspace, [], name="named")
+    assert (pipeline.dag_id, pipeline.workspace) == ("named", workspace)
