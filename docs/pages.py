@@ -18,6 +18,8 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b(?=\d*[a-f])[0-9a-f]{8,64}\b"), "DIGEST"),
     (re.compile(r"\b\d+(\.\d+)? (s|ms)\b"), "DURATION"),
+    (re.compile(r"\bPython 3(\.\d+)+"), "PYTHON"),
+    (re.compile(r"\b(python|py)3(\.\d+)?\b"), "python3"),
 )
 """What differs from run to run, and what stands for it when output is compared."""
 

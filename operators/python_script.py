@@ -160,13 +160,17 @@ class PythonScriptStep(PipelineStep):
             pushed as XCom ``reuse``.
         """
         from airflow_azureml.compute.execution import StepExecution
+        from airflow_azureml.operators.announcing import ReuseXCom
         from airflow_azureml.operators.services import execution_services
         from airflow_azureml.operators.supervision import DiesWithSupervisor
 
         try:
-            with DiesWithSupervisor():
+            with DiesWithSupervisor(), ReuseXCom(context["ti"]) as xcom:
                 request = self._request(context)
-                outcome = StepExecution(request, execution_services(self), self.log, self._stopping).run()
+                execution = StepExecution(
+                    request, execution_services(self), self.log, self._stopping, on_decision=xcom.push
+                )
+                return execution.run().document
         except StepCanceled as stopped:
             raise AirflowSkipException(str(stopped)) from None
         except AirflowTaskTimeout as late:
@@ -176,8 +180,6 @@ class PythonScriptStep(PipelineStep):
                 # Without our own frames: the script's traceback is what a reader needs, and it is in the log already.
                 raise error.with_traceback(None) from None
             raise AirflowFailException(str(error)) from None
-        context["ti"].xcom_push("reuse", outcome.reuse)
-        return outcome.document
 
     def on_kill(self) -> None:
         """End the script and everything it started."""

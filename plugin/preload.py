@@ -15,6 +15,7 @@ MODULES = (
     "airflow_azureml.compute.execution",
     "airflow_azureml.model.data",
     "airflow_azureml.model.output_dataset",
+    "airflow_azureml.operators.announcing",
     "airflow_azureml.operators.pipeline",
     "airflow_azureml.operators.python_script",
     "airflow_azureml.operators.run_values",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -47,16 +47,24 @@ class StepExecution:
     :param services: what it works with.
     :param log: the task log.
     :param stopping: set when the step is to end.
+    :param on_decision: told the reuse document, before the script starts.
     """
 
     def __init__(
-        self, request: StepRequest, services: ExecutionServices, log: TaskLog, stopping: threading.Event
+        self,
+        request: StepRequest,
+        services: ExecutionServices,
+        log: TaskLog,
+        stopping: threading.Event,
+        *,
+        on_decision: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> None:
         self._request = request
         self._services = services
         self._workspace = services.workspace
         self._log = log
         self._stopping = stopping
+        self._on_decision = on_decision
         self._record = new_step_record(request.identity)
 
     def run(self) -> StepOutcome:
@@ -99,6 +107,7 @@ class StepExecution:
         decision, origin = self._decide(action)
         self._record["reuse"] = decision.to_document()
         self._log.info("reuse: %s", decision.message)
+        self._on_decision(decision.to_document())
         commit = Commit(self._workspace, self._record, self._request.ports.outputs)
         if decision.entry is not None and origin is not None:
             commit.reuse(decision.entry, origin)
