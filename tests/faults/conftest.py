@@ -129,9 +129,6 @@ class Run:
         body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": [task_id], "only_failed": False}
         self.airflow.ask("POST", f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
 
-    def wait_for_state(self, task_id: str, *states: str) -> None:
-        self.airflow.wait_until(lambda: self.states()[task_id] in states)
-
     def wait_for_record(self, *states: str) -> None:
         """Return when the listener has closed the record of the run."""
         self.airflow.wait_until(lambda: self.record["status"] in states)

@@ -33,7 +33,7 @@ def test_a_bad_end_is_a_failed_run_that_leaves_nothing(
     assert (step["status"], step["error"]) == ("Failed", f"script {dag_id}.py: {ending}")
     run.wait_for_record("Failed")
     airflow.assert_nothing_visible(run)
-    airflow.assert_nothing_runs(run.step_id())
+    assert airflow.processes_of(run.step_id()) == []
 
 
 @pytest.mark.starts("raises")
@@ -81,7 +81,7 @@ def test_children_that_a_script_leaves_end_with_it(airflow: "FaultyAirflow") -> 
 
     assert run.ended() == "success"
 
-    airflow.assert_nothing_runs(run.step_id())
+    assert airflow.processes_of(run.step_id()) == []
     assert run.step()["status"] == "Finished"
     assert not run.folder().exists()
 

@@ -20,6 +20,13 @@ class TaskInstance:
         self.pushed[key] = value
 
 
+def decide(ti, problem=None):
+    with ReuseXCom(ti) as xcom:
+        xcom.push({"code": "NEW"})
+        if problem:
+            raise problem
+
+
 def test_it_is_pushed_without_waiting_for_airflow():
     ti = TaskInstance()
     with ReuseXCom(ti) as xcom:
@@ -32,25 +39,23 @@ def test_it_is_pushed_without_waiting_for_airflow():
 def test_it_is_pushed_for_a_step_that_fails():
     ti = TaskInstance()
     ti.may_go_on.set()
-    with pytest.raises(RuntimeError, match="the script failed"), ReuseXCom(ti) as xcom:
-        xcom.push({"code": "NEW"})
-        raise RuntimeError("the script failed")
+    with pytest.raises(RuntimeError, match="the script failed"):
+        decide(ti, RuntimeError("the script failed"))
     assert ti.pushed
 
 
 def test_a_push_that_fails_fails_the_step():
     ti = TaskInstance(problem=ConnectionError("no API server"))
     ti.may_go_on.set()
-    with pytest.raises(ConnectionError), ReuseXCom(ti) as xcom:
-        xcom.push({"code": "NEW"})
+    with pytest.raises(ConnectionError):
+        decide(ti)
 
 
 def test_a_push_that_fails_does_not_hide_why_the_step_failed():
     ti = TaskInstance(problem=ConnectionError("no API server"))
     ti.may_go_on.set()
-    with pytest.raises(RuntimeError, match="the script failed"), ReuseXCom(ti) as xcom:
-        xcom.push({"code": "NEW"})
-        raise RuntimeError("the script failed")
+    with pytest.raises(RuntimeError, match="the script failed"):
+        decide(ti, RuntimeError("the script failed"))
 
 
 def test_a_step_that_never_came_to_a_decision_pushes_nothing():
