@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_azureml.model.sequence import StepSequence
     from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.operators.python_script import PythonScriptStep
+    from airflow_azureml.reuse.policy import ReusePolicy
     from airflow_azureml.runtime.authentication import (
         AzureCliAuthentication,
         InteractiveLoginAuthentication,
@@ -114,6 +115,7 @@ __all__ = [
     "PromoteHeadersBehavior",
     "PythonScriptStep",
     "PythonSection",
+    "ReusePolicy",
     "Run",
     "RunConfiguration",
     "RunEnvironmentException",
@@ -142,6 +144,7 @@ _EXPORTS = {
     "model.sequence": "StepSequence",
     "operators.pipeline": "Pipeline",
     "operators.python_script": "PythonScriptStep",
+    "reuse.policy": "ReusePolicy",
     "runtime.authentication": (
         "AzureCliAuthentication InteractiveLoginAuthentication MsiAuthentication ServicePrincipalAuthentication"
     ),

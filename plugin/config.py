@@ -60,6 +60,7 @@ def deployment() -> str:
     return _text("deployment") or base_url()
 
 
+@cache
 def base_url() -> str:
     """Address of Airflow's API server, without a slash at its end."""
     conf = _conf()
@@ -151,6 +152,54 @@ def reuse() -> ReuseMode:
         raise ValueError(f"[{SECTION}] reuse is {word!r}; expected one of {expected}") from None
 
 
+@cache
+def reuse_gate() -> str:
+    """Where steps look for earlier results: ``worker`` or ``triggerer``.
+
+    Raises ``ValueError`` for another word.
+    """
+    word = _text("reuse_gate").lower()
+    if word not in {"worker", "triggerer"}:
+        raise ValueError(f"[{SECTION}] reuse_gate is {word!r}; expected worker or triggerer")
+    return word
+
+
+@cache
+def lease_s() -> float:
+    """Seconds for which nobody else computes a result after its computer was last heard of."""
+    value = float(_conf().getfloat(SECTION, "lease_s"))
+    if value <= 0:
+        raise ValueError(f"[{SECTION}] lease_s is {value}; expected a number greater than 0")
+    return value
+
+
+@cache
+def wait_poll_s() -> float:
+    """Seconds between two looks of a step that waits for a result."""
+    value = float(_conf().getfloat(SECTION, "wait_poll_s"))
+    if value <= 0:
+        raise ValueError(f"[{SECTION}] wait_poll_s is {value}; expected a number greater than 0")
+    return value
+
+
+@cache
+def clear_reuses() -> bool:
+    """Whether a task that is cleared after it had succeeded may take its result from reuse."""
+    return bool(_conf().getboolean(SECTION, "clear_reuses"))
+
+
+@cache
+def accept_from() -> tuple[str, ...]:
+    """Names of the deployments whose results count; empty for all."""
+    return tuple(_text("accept_from").split())
+
+
+@cache
+def salt() -> str:
+    """Text that enters all keys."""
+    return _text("salt")
+
+
 GETTERS: dict[str, Callable[[], Any]] = {
     "workspace": workspace_url,
     "deployment": deployment,
@@ -166,11 +215,17 @@ GETTERS: dict[str, Callable[[], Any]] = {
     "cpu_limit": cpu_limit,
     "grace_s": grace_s,
     "reuse": reuse,
+    "reuse_gate": reuse_gate,
+    "lease_s": lease_s,
+    "wait_poll_s": wait_poll_s,
+    "clear_reuses": clear_reuses,
+    "accept_from": accept_from,
+    "salt": salt,
 }
 """The getter of every declared option; a test keeps this and the declaration equal."""
 
 
 def forget() -> None:
     """Read every option again at its next use, for tests that change them."""
-    for getter in GETTERS.values():
+    for getter in (*GETTERS.values(), base_url):
         getter.cache_clear()  # type: ignore[attr-defined]

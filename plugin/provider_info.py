@@ -125,6 +125,54 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "example": "read",
         "default": "on",
     },
+    "reuse_gate": {
+        "description": (
+            "Where steps that name no place themselves look for earlier results. ``worker``: first thing in the worker, the "
+            "shortest way for chains. ``triggerer``: before any worker is started; better for wide pipelines and busy workers."
+        ),
+        "type": "string",
+        "example": "triggerer",
+        "default": "worker",
+    },
+    "lease_s": {
+        "description": (
+            "Seconds for which nobody else computes a result after the step that computes it was last heard of. It says so "
+            "three times in that span. Longer when machines stall or the workspace is slow; shorter to take over sooner."
+        ),
+        "type": "float",
+        "example": "180",
+        "default": "60",
+    },
+    "wait_poll_s": {
+        "description": "Seconds between two looks of a step that waits for a result which another run is computing.",
+        "type": "float",
+        "example": "5",
+        "default": "2",
+    },
+    "clear_reuses": {
+        "description": (
+            "Whether a task that somebody clears after it had succeeded may take its result from an earlier run. By default it "
+            "runs again."
+        ),
+        "type": "boolean",
+        "example": "True",
+        "default": "False",
+    },
+    "accept_from": {
+        "description": (
+            "Names of the Airflow deployments, separated by blanks, whose results are reused beside this deployment's own. "
+            "Empty: all that share the workspace."
+        ),
+        "type": "string",
+        "example": "analytics-production",
+        "default": "",
+    },
+    "salt": {
+        "description": "Any text. Another one disowns all earlier results: every step runs again once.",
+        "type": "string",
+        "example": "after-the-driver-bug",
+        "default": "",
+    },
 }
 """Every option of the ``[azureml]`` section, by name; read through ``airflow_azureml.config``."""
 
@@ -146,6 +194,15 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_azureml.operators.python_script"],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": ["airflow_azureml.operators.reuse_sensor"],
+            }
+        ],
+        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["airflow_azureml.triggers"]}],
+        "extra-links": ["airflow_azureml.operators.origin_link.OriginLink"],
+        "cli": ["airflow_azureml.cli.definition.get_azureml_cli_commands"],
         "plugins": [
             {"name": "airflow_azureml", "plugin-class": "airflow_azureml.airflow_plugin.AzureMLPlugin"}
         ],

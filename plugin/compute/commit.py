@@ -85,6 +85,21 @@ class Commit:
         self._workspace.store.put_file(key, run.folder.log)
         self._record["logs"] = [{"name": LOG_NAME, "size_bytes": run.folder.log.stat().st_size, "key": key}]
 
+    def refer(self, entry: Entry) -> None:
+        """Write down that this step is about to use an earlier result.
+
+        Written before the result is looked at for the last time: whoever collects garbage retires a result first and looks for
+        references afterwards, so one of the two always sees the other.
+        """
+        self._record["reused_from"] = entry.step_run_id
+        self._record["outputs"] = {name: dict(item) for name, item in entry.outputs.items()}
+        self._workspace.runs.write_step(self._record)
+
+    def take_back(self) -> None:
+        """Forget a result that was referred to and turned out to be gone."""
+        self._record["reused_from"] = None
+        self._record["outputs"] = {}
+
     def reuse(self, entry: Entry, origin: Mapping[str, Any]) -> None:
         """Make an earlier result the result of this step: its outputs, metrics, artifacts, logs and effects.
 
@@ -96,14 +111,23 @@ class Commit:
         record["properties"] = {
             **record["properties"],
             "azureml.reusedrunid": entry.step_run_id,
+            "azureml.reusednodeid": str(origin.get("task_id", "")),
+            "azureml.reusedpipeline": entry.dag_id,
             "azureml.reusedpipelinerunid": str(origin.get("pipeline_run_id", "")),
             "azureml.isreused": "true",
         }
         self._register_outputs(record)
         self._make_count(record)
 
-    def remember(self, entries: EntryStore, key: str, replaces: int | None) -> Entry:
-        """Remember the committed result for later runs; return the entry that counts."""
+    def remember(
+        self, entries: EntryStore, key: str, replaces: int | None, *, writer: str, fence: int
+    ) -> Entry:
+        """Remember the committed result for later runs; return the entry that counts.
+
+        :param writer: the Airflow deployment.
+        :param fence: fencing counter of the lease, or 0.
+        :raises StaleHolder: somebody has taken over the computing of the key.
+        """
         record = self._record
         entry = Entry(
             key=key,
@@ -114,6 +138,9 @@ class Commit:
             finished=record["end"],
             duration_s=record["duration_s"],
             outputs=record["outputs"],
+            writer=writer,
+            size_bytes=sum(int(item["size_bytes"]) for item in record["outputs"].values()),
+            fence=fence,
         )
         return entries.remember(entry, replaces=replaces)
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from airflow_azureml.compute.files import FileState
-from airflow_azureml.compute.outputs import StoredOutput, stored_manifest
+from airflow_azureml.compute.outputs import StoredOutput, content_digest, stored_manifest
 from airflow_azureml.model.canonical import digest_of
 from airflow_azureml.model.port_types import InputPort
 from airflow_azureml.reuse.action import IdentityClass, InputIdentity
@@ -29,6 +29,19 @@ from airflow_azureml.workspace.stat_cache import StatCache
 
 class InputChanged(TransientError, UserErrorException):
     """Somebody changed an input while it was being looked at; another try finds it at rest."""
+
+
+class InputDamaged(UserErrorException):
+    """What another step wrote is gone or was altered since.
+
+    :param input_name: the input.
+    """
+
+    input_name: str = ""
+
+    def __init__(self, message: object = "", *, input_name: str = "") -> None:
+        super().__init__(message)
+        self.input_name = input_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,7 @@ class InputResolver:
         )
         return ResolvedInput(
             port,
-            _identity(port, identity, files, producer),
+            _identity(port, identity, files, producer, tuple(digests)),
             tuple(trees),
             inside,
             {"kind": "produced", "producer": producer, "outputs": [item.to_document() for item in outputs]},
@@ -148,13 +161,14 @@ class InputResolver:
         if not output.exclusive:
             # What others put into the folder is part of what the script reads.
             found = self.dataset(port, definition)
-            named = replace(found.identity, producer=producer)
+            consumed = (output.digest, *found.identity.consumed)
+            named = replace(found.identity, producer=producer, consumed=consumed)
             return replace(found, identity=named, document={**found.document, **document})
         saved = self._workspace.datasets.save(definition)
         identity = digest_of({"definition": without_places(definition), "content": output.digest})
         return ResolvedInput(
             port,
-            _identity(port, identity, _named(manifest, output, ""), producer),
+            _identity(port, identity, _named(manifest, output, ""), producer, (output.digest,)),
             (self._group_tree(output, manifest),),
             saved,
             {**document, "id": saved},
@@ -181,7 +195,7 @@ class InputResolver:
         identity = digest_of({"type": "file" if source.is_file() else "directory", "tree": manifest.digest})
         return ResolvedInput(
             port,
-            _identity(port, identity, _table(manifest.files)),
+            _identity(port, identity, _table(manifest.files), consumed=_as_output(manifest)),
             (tree,),
             place,
             {"kind": "reference", "datastore": datastore, "path": path},
@@ -212,7 +226,7 @@ class InputResolver:
             identity["paths"] = [item.origin for item in files]
         return ResolvedInput(
             port,
-            _identity(port, digest_of(identity), _table(manifest.files)),
+            _identity(port, digest_of(identity), _table(manifest.files), consumed=_as_output(manifest)),
             trees,
             saved if is_direct else f"@datasets/{port.name}" + (f"/{files[0].name}" if is_file else ""),
             {"kind": "dataset", "id": saved, **(registered or {})},
@@ -221,9 +235,10 @@ class InputResolver:
     def _written(self, name: str, output: StoredOutput, producer: str) -> TreeManifest:
         manifest, problem = stored_manifest(self._workspace, output, self._cache)
         if problem:
-            raise UserErrorException(
-                f"input {name!r}: what {producer!r} wrote to {output.datastore}/{output.path} {problem}; "
-                f"clear {producer!r} to write it again"
+            raise InputDamaged(
+                f"input {name!r}: what {producer!r} wrote to {output.datastore}/{output.path} {problem}; its result was "
+                f"set aside and will not be reused: clear {producer!r} to write it again",
+                input_name=name,
             )
         return manifest
 
@@ -256,11 +271,31 @@ class InputResolver:
 
 
 def _identity(
-    port: InputPort, digest: str, files: Mapping[str, str], producer: str | None = None
+    port: InputPort,
+    digest: str,
+    files: Mapping[str, str],
+    producer: str | None = None,
+    consumed: tuple[str, ...] = (),
 ) -> InputIdentity:
     return InputIdentity(
-        port.name, port.mode, IdentityClass.CONTENT, digest, port.kind, port.path_on_compute, files, producer
+        name=port.name,
+        mode=port.mode,
+        identity_class=IdentityClass.CONTENT,
+        identity=digest,
+        kind=port.kind,
+        path_on_compute=port.path_on_compute,
+        files=files,
+        producer=producer,
+        consumed=consumed,
     )
+
+
+def _as_output(manifest: TreeManifest) -> tuple[str, ...]:
+    """Return what outputs with this content are known by: whoever wrote them, in this pipeline or another one."""
+    found = (content_digest("directory", manifest),)
+    if len(manifest.files) != 1:
+        return found
+    return (*found, content_digest("file", TreeManifest([manifest.files[0]._replace(path="")])))
 
 
 def without_places(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from airflow_azureml.compute.variables import PortValue, port_variables, run_var
 from airflow_azureml.compute.views import InputViews
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.tokens import render_arguments
+from airflow_azureml.reuse.secrecy import redacted
 from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, StepFailed
 from airflow_azureml.runtime.service import SOCKET_VARIABLE
 from airflow_azureml.runtime.ship import ship
@@ -149,7 +150,7 @@ class LocalRun:
             output_values=output_values,
             parameter_values=self._request.parameters,
         )
-        self._record["arguments"] = arguments
+        self._record["arguments"] = redacted(arguments, self._services.redact)
         self._services.workspace.runs.write_step(self._record)
         service = RunService(self._services.workspace, self.state)
         with RunServer(service) as server, self._watch, StepLog(self.folder.log, self._log.info) as log:

@@ -121,9 +121,17 @@ class Span:
         """Return what the output is known by: its own content and what lies beside it."""
         own = self.own(group)
         beside = TreeManifest([item for item in group.files if self.is_beside(item.path)])
-        return digest_of(
-            {"type": self.type_of(own), "tree": own.digest, "beside": beside.digest if beside.files else None}
-        )
+        return content_digest(self.type_of(own), own, beside if beside.files else None)
+
+
+def content_digest(type_: str, own: TreeManifest, beside: TreeManifest | None = None) -> str:
+    """Return what an output with these files is known by.
+
+    :param type_: ``file``, ``directory`` or ``absent``.
+    :param own: the output itself, files named from the output: a file has an empty name.
+    :param beside: what lies beside it.
+    """
+    return digest_of({"type": type_, "tree": own.digest, "beside": beside.digest if beside else None})
 
 
 def save_manifest(workspace: WorkspaceHandle, digest: str, own: TreeManifest) -> None:
@@ -158,10 +166,17 @@ def stored_manifest(
     :return: the files that belong to the output, named from its group; and what is wrong with them as the end of a sentence,
         or ``None`` when they are what was written.
     """
+    key = ("output", workspace.url, output)
+    recent: tuple[TreeManifest, str | None] | None = cache.recall(key)
+    if recent is not None:
+        # In a plan the next step reads what was looked at before it was found reusable.
+        return recent
     try:
-        return _look(workspace, output, cache)
+        found = _look(workspace, output, cache)
     except (OSError, AzureMLException) as error:
         return TreeManifest([]), f"cannot be read ({error})"
+    cache.remember(key, found)
+    return found
 
 
 def _look(

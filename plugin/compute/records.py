@@ -131,6 +131,16 @@ def close_lost_tries(workspace: WorkspaceHandle, identity: StepIdentity) -> list
     return lost
 
 
+def was_committed_before(workspace: WorkspaceHandle, identity: StepIdentity) -> bool:
+    """Whether an earlier try of a step succeeded: then somebody cleared its task, to run it again."""
+    if identity.try_number == 1:
+        return False
+    return any(
+        _is_earlier_try(record, identity) and workspace.runs.is_committed(record["id"])
+        for record in workspace.runs.children(identity.pipeline_run_id)
+    )
+
+
 def close_open_steps(workspace: WorkspaceHandle, pipeline_run_id: str) -> None:
     """Close what steps left open when their pipeline run fails: their workers died, and nobody tries them again.
 

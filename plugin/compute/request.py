@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
@@ -14,11 +14,30 @@ from airflow_azureml.compute.source import StepSource
 from airflow_azureml.compute.staging import Place, find_places
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import Ports
+from airflow_azureml.reuse.controls import RunControls
+from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.workspace.stat_cache import StatCache
 
 if TYPE_CHECKING:
     from airflow_azureml.compute.environments import EnvironmentCache
     from airflow_azureml.workspace.handle import WorkspaceHandle
+
+DEFAULT_LEASE_S = 60.0
+
+
+class Upstream(NamedTuple):
+    """What the producer of an input wrote in this run.
+
+    :param outputs: its output; one for each instance when the producer is mapped.
+    :param producer: its task id.
+    :param is_mapped: whether there is one output for each instance.
+    :param step_run_ids: its step runs, in the order of the outputs.
+    """
+
+    outputs: Sequence[StoredOutput]
+    producer: str
+    is_mapped: bool = False
+    step_run_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +47,15 @@ class StepRequest:
     :param identity: who the step run is.
     :param ports: inputs, outputs and arguments.
     :param parameters: values of the pipeline parameters the step uses, in their types.
-    :param upstream: input name to what its producer wrote in this run, the producer's task id, and whether it is mapped.
+    :param upstream: input name to what its producer wrote in this run.
     :param script: the script's path inside the source, POSIX.
     :param source: where the code comes from.
     :param environment: the step's interpreter and packages.
     :param default_datastore: datastore of outputs that name none; ``None`` for the workspace's.
     :param allow_reuse: the step's own switch.
-    :param regenerate: this run's switch: run although there is a result.
+    :param regenerate: run although there is a result: this run asked for it, for this step (v1 ``regenerate_outputs``).
+    :param policy: what the step asks of reuse.
+    :param controls: what this run asks of reuse, for all steps.
     :param version: the user's version label.
     :param run_parameters: all parameters of the pipeline run, for its record.
     :param url: address of the run in the Airflow UI, for its record.
@@ -43,13 +64,15 @@ class StepRequest:
     identity: StepIdentity
     ports: Ports
     parameters: Mapping[str, Any]
-    upstream: Mapping[str, tuple[Sequence[StoredOutput], str, bool]]
+    upstream: Mapping[str, Upstream]
     script: str
     source: StepSource
     environment: Environment
     default_datastore: str | None = None
     allow_reuse: bool = True
     regenerate: bool = False
+    policy: ReusePolicy = field(default_factory=ReusePolicy)
+    controls: RunControls = field(default_factory=RunControls)
     version: str | None = None
     run_parameters: Mapping[str, Any] = field(default_factory=dict)
     url: str | None = None
@@ -69,6 +92,12 @@ class ExecutionServices:
     :param inherit_variables: names of the worker's variables that steps see.
     :param read_results: whether earlier results may be used.
     :param keep_results: whether new results are remembered.
+    :param deployment: name of the Airflow deployment, which results carry.
+    :param accept_from: deployments whose results count, for steps whose policy names none; empty for all.
+    :param clear_reuses: whether a task that is cleared after it had succeeded may take its result from reuse.
+    :param lease_s: for how long nobody else computes a result after its computer was last heard of.
+    :param salt: enters all keys; another one disowns all earlier results.
+    :param redact: replaces secrets that the deployment knows in a text.
     """
 
     workspace: WorkspaceHandle
@@ -81,6 +110,12 @@ class ExecutionServices:
     inherit_variables: tuple[str, ...] = ()
     read_results: bool = True
     keep_results: bool = True
+    deployment: str = ""
+    accept_from: tuple[str, ...] = ()
+    clear_reuses: bool = False
+    lease_s: float = DEFAULT_LEASE_S
+    salt: str = ""
+    redact: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_azureml.reuse.code_scope import unrelated_scripts
+from airflow_azureml.reuse.code_scope import HASH_PATHS, CodeSelection, import_scope, unrelated_scripts
+from airflow_azureml.reuse.policy import CodeScope
+from airflow_azureml.runtime.exceptions import SnapshotException
 from airflow_azureml.workspace.git import git_properties
-from airflow_azureml.workspace.layout import DamagedObject
 from airflow_azureml.workspace.manifest import TreeManifest
 from airflow_azureml.workspace.sources import SourceTree, scan_source
 
@@ -33,7 +35,11 @@ class StepSource(Protocol):
 
     @property
     def unrelated(self) -> frozenset[str]:
-        """Files that the step certainly doesn't use: scripts of other steps."""
+        """Files that the step's result doesn't depend on."""
+
+    @property
+    def scope_note(self) -> str:
+        """What the task log says of the files that count; empty for nothing."""
 
     def code(self) -> TreeManifest:
         """Return the files that the step's result depends on."""
@@ -60,12 +66,14 @@ class DirectorySource:
 
     :param tree: the scanned directory.
     :param workspace: where it is uploaded to when it is first run.
-    :param unrelated: files that the step certainly doesn't use.
+    :param unrelated: files that the step's result doesn't depend on.
+    :param scope_note: what the task log says of the files that count.
     """
 
     tree: SourceTree
     workspace: WorkspaceHandle
     unrelated: frozenset[str] = frozenset()
+    scope_note: str = ""
 
     @classmethod
     def scan(
@@ -78,21 +86,20 @@ class DirectorySource:
         *,
         script: str,
         other_scripts: Iterable[str] = (),
+        code_scope: str = CodeScope.DIRECTORY,
+        code_files: Sequence[str] = (),
     ) -> DirectorySource:
         """Hash a directory.
 
         :param script: the step's own script.
         :param other_scripts: scripts of other steps that share the directory.
+        :param code_scope: which files count: see :mod:`airflow_azureml.reuse.code_scope`.
+        :param code_files: globs of files that count with ``imports``.
         :raises SnapshotException: it is too large, or has something that cannot be kept.
         """
         tree = scan_source(directory, hash_paths=hash_paths, cache=cache, limit_bytes=limit_bytes)
-        unrelated = unrelated_scripts(
-            script,
-            other_scripts,
-            (item.path for item in tree.manifest.files),
-            lambda path: tree.locate(path).read_bytes(),
-        )
-        return cls(tree, workspace, unrelated)
+        scope = _select(tree, script, tuple(other_scripts), code_scope, tuple(code_files))
+        return cls(tree, workspace, scope.unrelated, scope.note)
 
     @property
     def digest(self) -> str:
@@ -117,13 +124,13 @@ class DirectorySource:
         self.workspace.snapshots.upload(self.tree, report)
 
     def lay_out(self, target: Path, cache: Path, report: Report) -> None:
-        """Put the code into an empty folder; a snapshot that was damaged is uploaded again."""
+        """Put the code into an empty folder; a snapshot that was damaged, or removed meanwhile, is uploaded again."""
         self.upload(report)
         snapshots = self.workspace.snapshots
         try:
             snapshots.lay_out(self.digest, target, cache)
-        except DamagedObject as damage:
-            report(f"the snapshot in the workspace is damaged ({damage}); uploading it again")
+        except SnapshotException as damage:
+            report(f"the snapshot in the workspace is damaged or gone ({damage}); uploading it again")
             snapshots.upload(self.tree, report, repair=True)
             snapshots.lay_out(self.digest, target, cache)
 
@@ -134,7 +141,7 @@ class SnapshotSource:
 
     :param digest: the snapshot.
     :param workspace: where it is.
-    :param unrelated: files that the step certainly doesn't use.
+    :param unrelated: files that the step's result doesn't depend on, found when the code was frozen.
     """
 
     digest: str
@@ -144,6 +151,11 @@ class SnapshotSource:
     @property
     def label(self) -> str:
         """Nothing: the directory's name isn't part of a snapshot."""
+        return ""
+
+    @property
+    def scope_note(self) -> str:
+        """Nothing: which files count was settled when the code was frozen."""
         return ""
 
     def code(self) -> TreeManifest:
@@ -163,6 +175,44 @@ class SnapshotSource:
         self.workspace.snapshots.lay_out(self.digest, target, cache)
 
 
+def file_table(manifest: TreeManifest) -> dict[str, str]:
+    """Return path to content of the files of a manifest, for explanations; an executable file differs from one that is not."""
+    return {item.path: f"{item.sha256}{'+x' if item.executable else ''}" for item in manifest.files}
+
+
+_MAX_SELECTIONS = 4096
+_selections: dict[tuple[Any, ...], CodeSelection] = {}
+
+
+def _select(
+    tree: SourceTree, script: str, others: tuple[str, ...], code_scope: str, code_files: tuple[str, ...]
+) -> CodeSelection:
+    """Find the files that count, once for each content of the directory: a plan asks for all steps of a pipeline."""
+    key = (tree.manifest.digest, script, others, code_scope, code_files)
+    known = _selections.get(key)
+    if known is not None:
+        return known
+    digests = {item.path: item.sha256 for item in tree.manifest.files}
+    is_whole = True
+
+    def read(path: str) -> bytes:
+        nonlocal is_whole
+        data = tree.locate(path).read_bytes()
+        is_whole = is_whole and hashlib.sha256(data).hexdigest() == digests[path]
+        return data
+
+    if code_scope == CodeScope.IMPORTS:
+        scope = import_scope(script, code_files, digests, read)
+    else:
+        scope = CodeSelection(unrelated_scripts(script, others, digests, read))
+    # Files that changed since the directory was hashed say nothing of that content.
+    if is_whole:
+        if len(_selections) >= _MAX_SELECTIONS:
+            _selections.clear()
+        _selections[key] = scope
+    return scope
+
+
 def _without(unrelated: frozenset[str], manifest: TreeManifest, watched: TreeManifest | None) -> TreeManifest:
     """Return the manifest of the code that counts.
 
@@ -172,7 +222,7 @@ def _without(unrelated: frozenset[str], manifest: TreeManifest, watched: TreeMan
     if watched is not None:
         counting.update(
             {
-                f"hash_paths:{item.path}": item._replace(path=f"hash_paths:{item.path}")
+                f"{HASH_PATHS}{item.path}": item._replace(path=f"{HASH_PATHS}{item.path}")
                 for item in watched.files
             }
         )

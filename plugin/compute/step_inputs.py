@@ -45,7 +45,7 @@ def _resolve(
 def _produced(
     port: InputPort, read: Mapping[str, Any] | None, request: StepRequest, resolver: InputResolver
 ) -> ResolvedInput:
-    outputs, producer, is_mapped = request.upstream[port.name]
+    outputs, producer, is_mapped, _ = request.upstream[port.name]
     if port.mode != "direct":
         return resolver.produced(port, outputs, producer=producer, is_mapped=is_mapped)
     if read is None:

@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import json
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from airflow_azureml.model.canonical import canonical_json
 from airflow_azureml.reuse.action import Action
-from airflow_azureml.reuse.entries import Earlier
+from airflow_azureml.reuse.actions import Earlier
+from airflow_azureml.reuse.code_scope import HASH_PATHS
+from airflow_azureml.reuse.difference import (
+    NOTHING,
+    Difference,
+    FilesOf,
+    changed,
+    compare_files,
+    files_sentence,
+)
+from airflow_azureml.reuse.environment_differences import environment_differences
+from airflow_azureml.reuse.port_differences import (
+    Ports,
+    argument_differences,
+    input_differences,
+    output_differences,
+)
 from airflow_azureml.reuse.reasons import ReasonCode
 from airflow_azureml.runtime.exceptions import AzureMLException
 
-MAX_NAMED = 5
-"""How many changed files a sentence names before it counts the rest."""
-
-MAX_SHOWN = 80
-"""How many characters of a value a sentence shows."""
-
-NOTHING = "(none)"
-"""Stands for a value in a sentence where there is none."""
-
-FilesOf = Callable[[str], Mapping[str, str]]
-"""From a digest of code to ``path -> sha256`` of its files."""
+__all__ = ["Difference", "FilesOf", "differences", "ignored_changes", "nearest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that differs from the nearest earlier action.
+def nearest(earlier: Iterable[Earlier], action: Action) -> Earlier | None:
+    """Return the earlier action that has most in common with this one; of equals the newest.
 
-    :param code: what kind of thing it is.
-    :param what: the sentence's subject and verb, such as ``"train.py changed"``.
-    :param before: the earlier value, where there is one to show.
-    :param after: the value of this run.
-    :param files: changed files: ``{"added": [...], "removed": [...], "changed": [...]}``.
+    :param earlier: newest first.
+    :return: ``None`` when there is none at all.
     """
+    now = _components(action.document)
 
-    code: ReasonCode
-    what: str
-    before: Any = None
-    after: Any = None
-    files: Mapping[str, list[str]] | None = None
+    def shared(other: Earlier) -> int:
+        before = _components(other.document)
+        return sum(before.get(place) == value for place, value in now.items())
 
-    def to_document(self) -> dict[str, Any]:
-        """Return the difference as it is kept in run records and XCom."""
-        document: dict[str, Any] = {"code": self.code.value, "what": self.what}
-        if self.before is not None or self.after is not None:
-            document["before"], document["after"] = self.before, self.after
-        if self.files is not None:
-            document["files"] = {kind: list(names) for kind, names in self.files.items()}
-        return document
+    # max() takes the first of equals, and the newest comes first.
+    return max(earlier, key=shared, default=None)
+
+
+def _components(document: object) -> dict[tuple[str, ...], bytes]:
+    """Return the parts of an action that can be equal or not, by their place."""
+    found: dict[tuple[str, ...], bytes] = {}
+    if not isinstance(document, Mapping):
+        # Damaged: it has nothing in common with anything.
+        return found
+    for field, value in document.items():
+        if isinstance(value, Mapping):
+            found.update({(field, str(name)): canonical_json(item) for name, item in value.items()})
+        elif isinstance(value, list):
+            for place, item in enumerate(value):
+                name = item.get("name", place) if isinstance(item, Mapping) else place
+                found[field, str(name)] = canonical_json(item)
+        else:
+            found[field,] = canonical_json(value)
+    return found
 
 
 def differences(
@@ -56,29 +71,49 @@ def differences(
 ) -> list[Difference]:
     """Compare a step's action with the nearest earlier one.
 
-    :param earlier: the action under which the step last ran.
+    :param earlier: an action under which the step ran earlier.
     :param action: the action of this run.
     :param files_of: reads the file list behind a digest of code.
     :param source_label: folder name put before the names of changed source files.
     :return: all differences, the most telling first; empty when the two are the same.
+    :raises LookupError: the earlier one lacks something that every action has.
     """
-    before, after = earlier.document, action.document
+    # As the other one was: written and read.
+    before, after = earlier.document, json.loads(canonical_json(action.document))
+    if before["schema"] != after["schema"]:
+        return [_changed_interface("the format of reuse keys", before["schema"], after["schema"])]
+    ports = Ports.of(action)
+    specification = earlier.details.get("environment")
     found = [
         *_code(before, after, files_of, source_label),
-        *_values("parameter", before["parameters"], after["parameters"], _shown),
-        *_values("params", before["variables"], after["variables"], _shown_variable),
-        *_inputs(before["inputs"], earlier.details, action),
-        *_environment(before, after),
-        *_interface(before, after),
+        *_values("parameter", before["parameters"], after["parameters"]),
+        *_values("params", before["variables"], after["variables"]),
+        *input_differences(before["inputs"], after["inputs"], earlier.details.get("inputs") or {}, action),
+        *environment_differences(
+            before["environment"], after["environment"], specification, action.environment
+        ),
+        *argument_differences(before["arguments"], after["arguments"], ports),
+        *output_differences(before["outputs"], after["outputs"], ports),
+        *_rest(before, after),
     ]
     return sorted(found, key=lambda item: item.code.rank)
 
 
+def ignored_changes(details: Mapping[str, Any], action: Action) -> list[str]:
+    """Say which ignored parameters had other values.
+
+    :param details: those of an earlier action.
+    :param action: the action of this run.
+    :return: such as ``"ignored build_id: 6 → 7"``.
+    """
+    return [item.what for item in _values("ignored", details.get("ignored") or {}, action.ignored)]
+
+
 def _code(
     before: Mapping[str, Any], after: Mapping[str, Any], files_of: FilesOf, label: str
-) -> Iterable[Difference]:
+) -> Iterator[Difference]:
     if before["script"] != after["script"]:
-        yield Difference(ReasonCode.CODE, "another script is run", before["script"], after["script"])
+        yield changed(ReasonCode.CODE, "script", before["script"], after["script"])
     if before["code"] == after["code"]:
         return
     try:
@@ -87,117 +122,59 @@ def _code(
         # The file list of a run long ago may be gone; that there is a difference is certain.
         yield Difference(ReasonCode.CODE, f"the source directory{f' {label}' if label else ''} changed")
         return
-    labelled = {
-        kind: [f"{label}/{name}" if label else name for name in names] for kind, names in files.items()
-    }
-    yield Difference(
-        ReasonCode.CODE, _files_sentence(labelled, "the source directory changed"), files=labelled
-    )
+    named = {kind: sorted({_path(name, label) for name in names}) for kind, names in files.items()}
+    yield Difference(ReasonCode.CODE, files_sentence(named, "the source directory changed"), files=named)
 
 
-def _values(
-    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], shown: Callable[[Mapping[str, Any]], str]
-) -> Iterable[Difference]:
+def _path(name: str, label: str) -> str:
+    """Return a source file as people know it: paths of ``hash_paths`` may lead out of the folder."""
+    name = name.removeprefix(HASH_PATHS)
+    return posixpath.normpath(f"{label}/{name}") if label else name
+
+
+def _values(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
-        old_value, new_value = (NOTHING if item is None else shown(item) for item in (old, new))
-        what = f"{kind} {name}: {old_value} → {new_value}"
-        yield Difference(ReasonCode.PARAMETER, what, old_value, new_value)
+        if any("secret" in item for item in (old, new) if item is not None):
+            yield Difference(ReasonCode.PARAMETER, f"{kind} {name} (secret) changed")
+            continue
+        shown_old, shown_new = (_shown(item) for item in (old, new))
+        if shown_old == shown_new and old is not None and new is not None:
+            shown_old, shown_new = f"{shown_old} ({old['type']})", f"{shown_new} ({new['type']})"
+        yield changed(ReasonCode.PARAMETER, f"{kind} {name}", shown_old, shown_new)
 
 
-def _shown(item: Mapping[str, Any]) -> str:
-    value = str(item["value"]) if item["type"] != "str" else repr(item["value"])
-    return value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+def _shown(item: Mapping[str, Any] | None) -> str:
+    """Return the value of a parameter, or of a variable, as people read it."""
+    if item is None:
+        return NOTHING
+    if "parameter" in item:
+        return f"the value of parameter {item['parameter']}"
+    value = item["text"] if "text" in item else item["value"]
+    is_text = "text" in item or item["type"] == "str"
+    return repr(value) if is_text else str(value)
 
 
-def _shown_variable(token: Mapping[str, Any]) -> str:
-    if "text" in token:
-        return _shown({"type": "str", "value": token["text"]})
-    return f"the value of parameter {token['parameter']}"
+def _rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    if before["version"] != after["version"]:
+        yield _changed_interface("version", before["version"], after["version"])
+    if before["step"]["type"] != after["step"]["type"]:
+        yield _changed_interface("step type", before["step"]["type"], after["step"]["type"])
+    if before["step"]["version"] != after["step"]["version"]:
+        what = "how this version of airflow-azureml runs such steps"
+        yield _changed_interface(what, before["step"]["version"], after["step"]["version"])
+    if before["scope"] != after["scope"]:
+        yield _changed_interface("reuse scope", _scope(before["scope"]), _scope(after["scope"]))
+    if before["salt"] != after["salt"]:
+        yield Difference(ReasonCode.INTERFACE, "the workspace's salt changed")
 
 
-def _inputs(
-    before: list[Mapping[str, Any]], details: Mapping[str, Any], action: Action
-) -> Iterable[Difference]:
-    old = {item["name"]: item for item in before}
-    now = {item["name"]: item for item in action.document["inputs"]}
-    for item in action.inputs:
-        name = action.aliases.get(item.name, item.name)
-        earlier = old.pop(name, None)
-        if earlier is None:
-            yield Difference(ReasonCode.INPUT, f"input {item.name} is new")
-        elif _content(earlier) == _content(now[name]) and earlier != now[name]:
-            yield Difference(
-                ReasonCode.INTERFACE,
-                f"input {item.name} is given to the script in another way",
-                earlier,
-                now[name],
-            )
-        elif earlier != now[name]:
-            known = details.get(name) or {}
-            yield _changed_input(item.name, item.producer, known.get("files"), item.files)
-    for name in old:
-        yield Difference(ReasonCode.INPUT, f"input {name} is gone")
+def _scope(document: Mapping[str, str] | None) -> str:
+    return "workspace" if document is None else " ".join(next(iter(document.items())))
 
 
-def _content(document: Mapping[str, Any]) -> tuple[str, str]:
-    return document["class"], document["identity"]
-
-
-def _changed_input(
-    name: str, producer: str | None, before: Mapping[str, str] | None, after: Mapping[str, str] | None
-) -> Difference:
-    origin = f" (written by {producer})" if producer else ""
-    if before is None or after is None:
-        return Difference(ReasonCode.INPUT, f"input {name}{origin} changed")
-    files = compare_files(before, after)
-    sentence = _files_sentence(files, "its definition changed")
-    return Difference(ReasonCode.INPUT, f"input {name}{origin}: {sentence}", files=files)
-
-
-def _environment(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Difference]:
-    if before["environment"] != after["environment"]:
-        yield Difference(
-            ReasonCode.ENVIRONMENT,
-            f"the environment changed ({before['environment'][:8]} → {after['environment'][:8]})",
-            before["environment"],
-            after["environment"],
-        )
-
-
-_INTERFACE = {
-    "arguments": "the arguments changed",
-    "outputs": "the declared outputs changed",
-    "version": "version changed",
-    "step": "the step type changed",
-    "salt": "the workspace's salt changed",
-    "schema": "the format of reuse keys changed",
-}
-
-
-def _interface(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Difference]:
-    for field, what in _INTERFACE.items():
-        if before.get(field) != after.get(field):
-            yield Difference(ReasonCode.INTERFACE, what, before.get(field), after.get(field))
-
-
-def compare_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the names of files added, removed and changed between two ``path -> sha256`` tables."""
-    return {
-        "added": sorted(set(after) - set(before)),
-        "removed": sorted(set(before) - set(after)),
-        "changed": sorted(name for name in set(before) & set(after) if before[name] != after[name]),
-    }
-
-
-def _files_sentence(files: Mapping[str, list[str]], otherwise: str) -> str:
-    parts = []
-    for kind, verb in (("changed", "changed"), ("added", "is new"), ("removed", "is gone")):
-        names = files[kind]
-        if names:
-            more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-            plural = {"is new": "are new", "is gone": "are gone"}.get(verb, verb) if len(names) > 1 else verb
-            parts.append(f"{', '.join(names[:MAX_NAMED])}{more} {plural}")
-    return "; ".join(parts) or otherwise
+def _changed_interface(label: str, before: object, after: object) -> Difference:
+    old, new = (NOTHING if value is None else str(value) for value in (before, after))
+    return changed(ReasonCode.INTERFACE, label, old, new)

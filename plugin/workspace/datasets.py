@@ -66,6 +66,14 @@ class DatasetRecord:
         return cls(**{name: document[name] for name in cls.__dataclass_fields__})
 
 
+def id_of(definition: Mapping[str, Any]) -> str:
+    """Return the id of a dataset definition, which is made of its content alone.
+
+    :raises TypeError, ValueError: the definition isn't JSON data.
+    """
+    return str(uuid.uuid5(_ID_NAMESPACE, canonical_json(definition).decode()))
+
+
 class DatasetRegistry:
     """Saved and registered datasets of one workspace.
 
@@ -82,7 +90,7 @@ class DatasetRegistry:
 
         :raises TypeError, ValueError: the definition isn't JSON data.
         """
-        dataset_id = str(uuid.uuid5(_ID_NAMESPACE, canonical_json(definition).decode()))
+        dataset_id = id_of(definition)
         document = {"schema": 1, "id": dataset_id, "definition": definition}
         # Where there is one already it is the same: the id is made of the content.
         with suppress(ConditionFailed):

@@ -61,9 +61,11 @@ def open_workspace(url: str) -> WorkspaceHandle:
     """
     # Whole, because a relative path means another folder after a change of directory.
     whole = url if "://" in url else str(Path(url).expanduser().absolute())
-    store = open_store(url)
     with _opened_lock:
-        return _opened.setdefault(whole, WorkspaceHandle(whole, store))
+        found = _opened.get(whole)
+        if found is None:
+            found = _opened[whole] = WorkspaceHandle(whole, open_store(url))
+        return found
 
 
 def _name_of(url: str) -> str:

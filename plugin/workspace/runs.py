@@ -31,6 +31,7 @@ Parent effects, what a step said to its pipeline run: ``metrics`` (list), ``tags
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_azureml.runtime.exceptions import (
@@ -116,6 +117,16 @@ class RunRecords:
         # A step is announced before its record is written.
         records = [record for record in found if record is not None]
         return sorted(records, key=lambda record: (record.get("start") or "~", record["id"]))
+
+    def walk(self) -> Iterator[Document]:
+        """Walk all records, of pipeline runs and of every try of every step; a scan, for reports.
+
+        What is damaged is passed over.
+        """
+        for info in self._store.list("runs/"):
+            if info.key.endswith("/record.json") and info.key.count("/") == 2:
+                with suppress(StoreError):
+                    yield _as_document(read_json(self._store, info.key))
 
     def commit(self, step_id: str) -> bool:
         """Make everything that is pending on a step run count, at once; the step's record is written before.

@@ -21,7 +21,7 @@ from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.process_status import ExitStatus
-from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest
+from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest, Upstream
 from airflow_azureml.compute.source import DirectorySource
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import bind_ports
@@ -91,9 +91,9 @@ class Lab:
             "PythonScriptStep", step, inputs=inputs, outputs=outputs, arguments=arguments, params=params
         )
         upstream = {
-            name: (mapped[name], "producer", True)
+            name: Upstream(mapped[name], "producer", True)
             if mapped and name in mapped
-            else ([self.written[origin]], "producer", False)
+            else Upstream([self.written[origin]], "producer")
             for name, origin in ports.input_origins().items()
         }
         defaults = {name: parameter.airflow_default() for name, parameter in ports.parameters.items()}

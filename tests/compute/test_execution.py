@@ -11,7 +11,10 @@ import pytest
 
 from airflow_azureml import PipelineData, PipelineParameter
 from airflow_azureml.model.environment import Environment
-from airflow_azureml.runtime.exceptions import StepFailed
+from airflow_azureml.reuse.actions import ActionStore
+from airflow_azureml.reuse.entries import EntryStore
+from airflow_azureml.reuse.leases import LeaseStore
+from airflow_azureml.runtime.exceptions import StepFailed, StoreError
 
 WRITE = """
     import os, sys
@@ -187,24 +190,30 @@ class TestRunsAgain:
         arguments = [*step["arguments"], "--fast"]
         assert self.explained(lab, step, arguments=arguments) == (
             "interface",
-            "ran again because the arguments changed (last used in run run-1)",
+            "ran again because argument 3 is new: '--fast' (last used in run run-1)",
         )
 
     @pytest.mark.parametrize(
-        "outputs",
+        ("outputs", "what"),
         [
-            [PipelineData("other")],
-            [PipelineData("out", datastore="workspacefilestore")],
-            [PipelineData("out", output_mode="upload", output_path_on_compute="elsewhere")],
-            [],
+            ([PipelineData("other")], "output other is new; output out is gone"),
+            (
+                [PipelineData("out", datastore="workspacefilestore")],
+                "output out: datastore: workspaceblobstore → workspacefilestore",
+            ),
+            (
+                [PipelineData("out", output_mode="upload", output_path_on_compute="elsewhere")],
+                "output out: source: (none) → elsewhere",
+            ),
+            ([], "output out is gone"),
         ],
     )
     def test_when_the_declared_outputs_changed(
-        self, lab: Any, step: dict[str, Any], outputs: list[Any]
+        self, lab: Any, step: dict[str, Any], outputs: list[Any], what: str
     ) -> None:
         assert self.explained(lab, step, outputs=outputs) == (
             "interface",
-            "ran again because the declared outputs changed (last used in run run-1)",
+            f"ran again because {what} (last used in run run-1)",
         )
 
     def test_when_the_default_datastore_of_its_outputs_changed(self, lab: Any, step: dict[str, Any]) -> None:
@@ -216,7 +225,7 @@ class TestRunsAgain:
         environment.environment_variables["MODE"] = "fast"
         code, message = self.explained(lab, step, environment=environment)
         assert code == "environment"
-        assert "the environment changed (" in message
+        assert "environment: variable MODE is new" in message
 
     def test_when_the_users_version_changed(self, lab: Any, step: dict[str, Any]) -> None:
         assert self.explained(lab, step, version="2")[0] == "interface"
@@ -243,8 +252,8 @@ class TestDoesNotRunAgain:
     def test_for_another_run_try_name_or_label(self, lab: Any) -> None:
         lab.script("")
         lab.run("train")
-        for changes in ({"run_id": "run-2"}, {"try_number": 3}, {"url": "https://airflow/run"}):
-            assert lab.run("train", **{"run_id": "run-2", **changes}).reuse["code"] == "hit"
+        for number, changes in enumerate([{}, {"try_number": 3}, {"url": "https://airflow/run"}]):
+            assert lab.run("train", **{"run_id": f"again-{number}", **changes}).reuse["code"] == "hit"
         assert lab.run("trains_the_same", run_id="run-3").reuse["code"] == "hit"
 
     def test_for_what_an_output_is_registered_as(self, lab: Any) -> None:
@@ -273,25 +282,28 @@ class TestTheIndexIsAHelpAndNoCondition:
     def test_a_store_that_fails_while_looking_means_the_step_runs(
         self, lab: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from airflow_azureml.reuse.entries import EntryStore
-        from airflow_azureml.runtime.exceptions import StoreError
-
         lab.script("")
         lab.run()
 
         def down(*_: object, **__: object) -> None:
             raise StoreError("the store is down")
 
+        index = {
+            EntryStore: ["look", "remember"],
+            LeaseStore: ["read", "take"],
+            ActionStore: ["save", "recent"],
+        }
         with monkeypatch.context() as patched:
-            for name in ("find", "remember", "save_action"):
-                patched.setattr(EntryStore, name, down)
+            for part, names in index.items():
+                for name in names:
+                    patched.setattr(part, name, down)
             outcome = lab.run(run_id="run-2")
         assert outcome.reuse["code"] == "index_down"
         assert outcome.document["status"] == "Finished"
         assert lab.run(run_id="run-3").reuse["code"] == "hit"
 
     @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"\xff", b'{"generation": "x"}', b"null"])
-    @pytest.mark.parametrize("prefix", ["entries/", "actions/", "actions/latest/", "manifests/"])
+    @pytest.mark.parametrize("prefix", ["entries/", "actions/", "actions/recent/", "manifests/"])
     def test_damaged_objects_mean_the_step_runs_and_heals_them(
         self, lab: Any, prefix: str, damage: bytes
     ) -> None:

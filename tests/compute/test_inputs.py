@@ -157,7 +157,7 @@ class TestAKeyOfInputs:
         changed = DataReference(BLOB, "raw", "raw", mode="download")
         reuse = lab.run("look", **self.reading(changed), run_id="run-2").reuse
         assert reuse["code"] == "interface"
-        assert "input raw is given to the script in another way" in reuse["message"]
+        assert "input raw: mode: mount → download" in reuse["message"]
         placed = DataReference(BLOB, "raw", "raw", path_on_compute="here")
         assert lab.run("look", **self.reading(placed), run_id="run-3").reuse["code"] == "interface"
 
@@ -167,7 +167,7 @@ class TestAKeyOfInputs:
         lab.datastore_file("raw/a.csv", "1")
         lab.run(inputs=[DataReference(BLOB, "one", "raw")])
         reuse = lab.run(inputs=[DataReference(BLOB, "two", "raw")], run_id="run-2").reuse
-        assert [item["what"] for item in reuse["differences"]] == ["input two is new", "input one is gone"]
+        assert [item["what"] for item in reuse["differences"]] == ["input one is called two now"]
 
     def test_does_not_vary_with_a_name_that_nobody_chose(self, lab: Any, in_process: Any) -> None:
         lab.script("")
@@ -271,7 +271,7 @@ class TestWhatAStepWrote:
         path.write_text("2")
         with pytest.raises(
             UserErrorException,
-            match=r"input 'out': what 'producer' wrote .* is not what was written; clear 'producer'",
+            match=r"input 'out': what 'producer' wrote .* is not what was written; its result .* clear 'producer'",
         ):
             lab.run("use", arguments=[out], inputs=[out])
 

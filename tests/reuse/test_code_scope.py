@@ -1,10 +1,10 @@
-"""Which scripts of other steps a step certainly doesn't use."""
+"""Which files of a shared folder count, and which scripts of other steps a step certainly doesn't use."""
 
 from __future__ import annotations
 
 import pytest
 
-from airflow_azureml.reuse.code_scope import unrelated_scripts
+from airflow_azureml.reuse.code_scope import CodeSelection, import_scope, unrelated_scripts
 
 OTHERS = ["other.py", "steps/third.py"]
 
@@ -130,3 +130,137 @@ def test_only_scripts_of_other_steps_are_ever_left_out() -> None:
     assert unrelated("", others=[]) == set()
     assert unrelated("", others=["main.py"]) == set()
     assert unrelated("", others=["not there.py"]) == set()
+
+
+FIVE = {
+    "prepare.py": "import common",
+    "clean.py": "from lib import clean",
+    "train.py": "from lib.models import Model",
+    "evaluate.py": "import metrics",
+    "publish.py": "open('template.html')",
+    "common.py": "import lib",
+    "metrics.py": "",
+    "lib/__init__.py": "",
+    "lib/clean.py": "",
+    "lib/models.py": "from . import layers",
+    "lib/layers.py": "",
+    "template.html": "",
+    "conf/a.yaml": "",
+    "conf/deep/b.yaml": "",
+    "README.md": "",
+}
+"""A folder that five steps share."""
+
+
+def counting(script: str, *globs: str, **changes: str) -> set[str]:
+    """Return what counts for a script of that folder; ``a__b`` stands for the file ``a/b.py``."""
+    folder = {**FIVE, **{f"{name.replace('__', '/', 1)}.py": text for name, text in changes.items()}}
+    scope = import_scope(script, globs, folder, lambda path: folder[path].encode())
+    return set(folder) - scope.unrelated
+
+
+class TestTheImportsOfAScript:
+    @pytest.mark.parametrize(
+        ("script", "files"),
+        [
+            ("prepare.py", {"common.py", "lib/__init__.py"}),
+            ("clean.py", {"lib/__init__.py", "lib/clean.py"}),
+            ("train.py", {"lib/__init__.py", "lib/models.py", "lib/layers.py"}),
+            ("evaluate.py", {"metrics.py"}),
+        ],
+    )
+    def test_count_and_nothing_else(self, script: str, files: set[str]) -> None:
+        assert counting(script) == {script, *files}
+
+    def test_and_files_that_strings_name(self) -> None:
+        assert counting("publish.py") == {"publish.py", "template.html"}
+        assert "conf/a.yaml" in counting("prepare.py", common="open(folder / 'a.yaml')")
+        assert "train.py" in counting("prepare.py", common="context.addPyFile('steps/train.py')")
+
+    def test_but_not_scripts_whose_names_are_words(self) -> None:
+        assert counting("evaluate.py", metrics="name = 'train'; other = 'publish'") == {
+            "evaluate.py",
+            "metrics.py",
+        }
+
+    @pytest.mark.parametrize(
+        ("glob", "files"),
+        [
+            ("conf/*.yaml", {"conf/a.yaml"}),
+            ("conf/**", {"conf/a.yaml", "conf/deep/b.yaml"}),
+            ("**/*.yaml", {"conf/a.yaml", "conf/deep/b.yaml"}),
+            ("conf", {"conf/a.yaml", "conf/deep/b.yaml"}),
+            ("./README.md", {"README.md"}),
+            ("*.md", {"README.md"}),
+        ],
+    )
+    def test_and_declared_globs(self, glob: str, files: set[str]) -> None:
+        assert counting("evaluate.py", glob) == {"evaluate.py", "metrics.py", *files}
+
+    def test_and_modules_that_python_loads_by_itself(self) -> None:
+        assert counting("evaluate.py", sitecustomize="import common") == {
+            "evaluate.py",
+            "metrics.py",
+            "sitecustomize.py",
+            "common.py",
+            "lib/__init__.py",
+        }
+
+    def test_and_all_of_a_package_that_is_imported_with_a_star(self) -> None:
+        assert counting("evaluate.py", metrics="from lib import *") == {
+            "evaluate.py",
+            "metrics.py",
+            *(path for path in FIVE if path.startswith("lib/")),
+        }
+
+    def test_a_new_file_that_takes_the_place_of_an_import_counts(self) -> None:
+        assert "json.py" in counting("evaluate.py", metrics="import json", json="")
+
+
+class TestWhenImportsCannotBeFollowed:
+    def scope(self, *globs: str, **files: str) -> CodeSelection:
+        folder = {**FIVE, **{f"{name}.py": text for name, text in files.items()}}
+        return import_scope("evaluate.py", globs, folder, lambda path: folder[path].encode())
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("import importlib\n\nimportlib.import_module(name)", "metrics.py uses import_module in line 3"),
+            ("import os\nos.system('x')", "metrics.py uses os.system in line 2"),
+            ("import subprocess", "metrics.py uses subprocess in line 1"),
+            ("no Python", "metrics.py is no Python source that can be read"),
+            ("import os; os.listdir('.')", "metrics.py lists the files of its folder"),
+        ],
+    )
+    def test_all_files_count_and_the_note_says_why(self, text: str, why: str) -> None:
+        scope = self.scope(metrics=text)
+        assert scope.unrelated == frozenset()
+        assert scope.note == f'all files count in spite of code_scope="imports": {why}'
+
+    def test_a_compiled_module_cannot_be_followed(self) -> None:
+        folder = {**FIVE, "metrics.cpython-312-x86_64-linux-gnu.so": ""}
+        del folder["metrics.py"]
+        scope = import_scope(
+            "evaluate.py", (), folder, lambda path: b"\x7fELF" if ".so" in path else b"import metrics"
+        )
+        assert scope.unrelated == frozenset()
+        assert "metrics.cpython-312-x86_64-linux-gnu.so is no Python source" in scope.note
+
+    def test_otherwise_there_is_no_note(self) -> None:
+        assert self.scope().note == ""
+
+    def test_a_glob_that_finds_nothing_is_noted(self) -> None:
+        assert self.scope("conf/*.json", "conf/*.yaml").note == (
+            "code_files: conf/*.json matches no file of the source directory"
+        )
+
+
+def test_editing_one_script_of_a_shared_folder_changes_what_counts_for_its_step_alone() -> None:
+    scripts = list(FIVE)[:5]
+    edited = {**FIVE, "evaluate.py": "import metrics  # better"}
+
+    def digest(script: str, folder: dict[str, str]) -> dict[str, str]:
+        unrelated = import_scope(script, (), folder, lambda path: folder[path].encode()).unrelated
+        return {path: text for path, text in folder.items() if path not in unrelated}
+
+    assert [script for script in scripts if digest(script, FIVE) != digest(script, edited)] == ["evaluate.py"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_azureml.reuse.action import Action
-from airflow_azureml.reuse.entries import Entry, EntryStore, family_of
+from airflow_azureml.reuse.entries import Entry, EntryStore, HeadState, StaleHolder
 from airflow_azureml.runtime.exceptions import StoreError
 from airflow_azureml.workspace.local_store import LocalStore
 from airflow_azureml.workspace.memory_store import MemoryStore
@@ -38,7 +37,7 @@ def entry(step: str = "one", **changes: Any) -> Entry:
         "step_name": "train",
         "finished": "2026-01-01T00:00:00+00:00",
         "duration_s": 1.5,
-        "outputs": {"model": {"datastore": "blob", "path": "x"}},
+        "outputs": {"model": {"datastore": "blob", "path": "x", "digest": "d1"}},
     }
     return Entry(**{**values, **changes})
 
@@ -60,7 +59,9 @@ class TestAnEntry:
             f"entries/ab/{KEY}/000001.json",
             f"entries/ab/{KEY}/head.json",
         ]
-        assert head(store) == b'{"generation":1}'
+        written = json.loads(head(store))
+        assert written.pop("time")
+        assert written == {"generation": 1, "state": "live", "fence": 0, "reason": None, "by": None}
 
     def test_that_was_first_stays(self, entries: EntryStore) -> None:
         entries.remember(entry("one"), replaces=None)
@@ -162,65 +163,105 @@ def test_of_many_committers_at_once_all_learn_of_the_one_that_counts(
     assert counts.step_run_id != "dead"
 
 
-class TestTheNearestEarlierAction:
-    def test_is_the_one_the_family_ran_under_last(
-        self, entries: EntryStore, action: Callable[..., Action]
-    ) -> None:
-        assert entries.latest("family") is None
-        first, second = action(), action(version="2")
-        entries.save_action(first, "family", "run-1")
-        entries.save_action(second, "family", "run-2")
-        entries.save_action(first, "other family", "run-3")
-        found = entries.latest("family")
+class TestAResultThatDoesNotCount:
+    @pytest.mark.parametrize("state", [HeadState.QUARANTINED, HeadState.INVALIDATED, HeadState.RETIRED])
+    def test_is_not_found_and_is_replaced_by_the_next(self, entries: EntryStore, state: HeadState) -> None:
+        entries.remember(entry("one"), replaces=None)
+        assert entries.set_state(KEY, state, generation=1, reason="bad disk", by="ada")
+        assert entries.find(KEY) is None
+        standing = entries.look(KEY)
+        assert standing.entry is not None
+        assert standing.head is not None
+        assert (standing.head.state, standing.head.reason, standing.head.by) == (state, "bad disk", "ada")
+        assert entries.remember(entry("two"), replaces=None).generation == 2
+        found = entries.find(KEY)
         assert found is not None
-        assert (found.key, found.run_id, found.document) == (second.key, "run-2", second.document)
-        assert found.details == {"raw": {"files": {"a.csv": "1"}, "producer": None}}
+        assert found.step_run_id == "two"
 
-    def test_is_written_once_per_key(
-        self,
-        entries: EntryStore,
-        store: MemoryStore,
-        action: Callable[..., Action],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        entries.save_action(action(), "family", "run-1")
-        tags = {info.key: store.get(info.key).tag for info in store.list("actions/")}
-        entries.save_action(action(), "family", "run-2")
-        after = {info.key: store.get(info.key).tag for info in store.list("actions/")}
-        changed = [key for key in tags if tags[key] != after[key]]
-        assert changed == ["actions/latest/family.json"]
+    def test_can_come_to_count_again(self, entries: EntryStore) -> None:
+        entries.remember(entry(), replaces=None)
+        entries.set_state(KEY, HeadState.RETIRED, generation=1)
+        assert entries.set_state(KEY, HeadState.LIVE, generation=1)
+        assert entries.find(KEY) == entry()
 
-    @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"null", b"\xff"])
-    @pytest.mark.parametrize("which", [0, 1])
-    def test_costs_an_explanation_when_it_is_damaged(
-        self,
-        entries: EntryStore,
-        store: MemoryStore,
-        action: Callable[..., Action],
-        which: int,
-        damage: bytes,
-    ) -> None:
-        entries.save_action(action(), "family", "run-1")
-        store.put([info.key for info in store.list("actions/")][which], damage)
-        assert entries.latest("family") is None
+    def test_is_the_one_that_was_meant_or_none(self, entries: EntryStore) -> None:
+        entries.remember(entry("one"), replaces=None)
+        entries.remember(entry("two"), replaces=1)
+        assert not entries.set_state(KEY, HeadState.INVALIDATED, generation=1)
+        assert not entries.set_state("cd" * 32, HeadState.INVALIDATED, generation=1)
+        assert entries.find(KEY) is not None
 
-    def test_does_not_hide_that_the_store_is_down(
+    def test_is_still_current_until_then(self, entries: EntryStore) -> None:
+        kept = entries.remember(entry(), replaces=None)
+        assert entries.is_current(kept)
+        entries.set_state(KEY, HeadState.RETIRED, generation=1)
+        assert not entries.is_current(kept)
+
+
+class TestALateHolder:
+    def test_is_refused_when_a_later_one_has_begun(self, entries: EntryStore) -> None:
+        assert entries.fence_off(KEY, 2)
+        with pytest.raises(StaleHolder):
+            entries.remember(entry("zombie", fence=1), replaces=None)
+        assert entries.find(KEY) is None
+        assert entries.remember(entry("heir", fence=2), replaces=None).step_run_id == "heir"
+
+    def test_is_refused_after_the_later_one_has_committed(self, entries: EntryStore) -> None:
+        entries.fence_off(KEY, 2)
+        entries.remember(entry("heir", fence=2), replaces=None)
+        with pytest.raises(StaleHolder):
+            entries.remember(entry("zombie", fence=1), replaces=None)
+
+    def test_is_refused_at_the_last_moment(
         self, entries: EntryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def down(_: str) -> None:
-            raise StoreError("down")
+        real = store.put
 
-        monkeypatch.setattr(store, "get", down)
-        with pytest.raises(StoreError):
-            entries.latest("family")
-        with pytest.raises(StoreError):
-            entries.find(KEY)
+        def overtake(key: str, *args: Any, **options: Any) -> str:
+            if key.endswith("head.json"):
+                monkeypatch.setattr(store, "put", real)
+                EntryStore(store).fence_off(KEY, 2)
+            return real(key, *args, **options)
+
+        monkeypatch.setattr(store, "put", overtake)
+        with pytest.raises(StaleHolder):
+            entries.remember(entry("zombie", fence=1), replaces=None)
+        assert entries.find(KEY) is None
+        assert entries.generations(KEY) == []
+
+    def test_does_not_fence_off_a_later_one(self, entries: EntryStore) -> None:
+        assert entries.fence_off(KEY, 3)
+        assert not entries.fence_off(KEY, 2)
+        assert entries.fence_off(KEY, 3)
 
 
-def test_families_are_tasks_of_dags_one_per_map_index() -> None:
-    families = [family_of("dag", "task", -1), family_of("dag", "task", 0), family_of("dagt", "ask", -1)]
-    assert len(set(families)) == 3
-    assert family_of("dag", "task", -1) == families[0]
+class TestADivergence:
+    def test_is_noted_when_two_results_differ_and_the_first_stays(self, entries: EntryStore) -> None:
+        entries.remember(entry("one"), replaces=None)
+        other = {"model": {"datastore": "blob", "path": "y", "digest": "d2"}}
+        assert entries.remember(entry("two", outputs=other), replaces=None).step_run_id == "one"
+        (noted,) = entries.divergences(KEY)
+        assert noted["step_run_id"] == "two"
+        assert noted["outputs"] == {"model": {"kept": "d1", "other": "d2"}}
+
+    def test_is_none_when_they_are_the_same(self, entries: EntryStore) -> None:
+        entries.remember(entry("one"), replaces=None)
+        entries.remember(entry("two"), replaces=None)
+        assert entries.divergences(KEY) == []
+
+
+def test_what_is_kept_can_be_listed_and_removed(entries: EntryStore, store: MemoryStore) -> None:
+    entries.remember(entry("one"), replaces=None)
+    entries.remember(entry("two"), replaces=1)
+    entries.remember(entry(key="cd" * 32), replaces=None)
+    assert list(entries.keys()) == [KEY, "cd" * 32]
+    assert entries.generations(KEY) == [1, 2]
+    entries.delete_generation(KEY, 1)
+    assert entries.generations(KEY) == [2]
+    assert not entries.delete(KEY), "a live result is not removed"
+    entries.set_state(KEY, HeadState.RETIRED, generation=2)
+    assert entries.delete(KEY)
+    assert list(store.list(f"entries/ab/{KEY}/")) == []
 
 
 def test_an_entry_is_a_value() -> None:

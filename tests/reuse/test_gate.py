@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_azureml.reuse.action import Action, IdentityClass, InputIdentity
-from airflow_azureml.reuse.entries import Entry, EntryStore
-from airflow_azureml.reuse.gate import Decision, Gate
+from airflow_azureml.reuse.actions import ActionStore
+from airflow_azureml.reuse.entries import Entry, EntryStore, HeadState
+from airflow_azureml.reuse.gate import Decision, Gate, Question
+from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.reuse.reasons import ReasonCode
 from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound, StoreError
 from airflow_azureml.workspace.memory_store import MemoryStore
@@ -29,14 +31,19 @@ def files_of(code: str) -> Mapping[str, str]:
     return CODE[code]
 
 
+FINISHED = "2026-01-01T00:00:00+00:00"
+
+
 class Bench:
     """A gate over results in memory."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.entries = EntryStore(self.store)
+        self.actions = ActionStore(self.store)
         self.problem: str | None = None
         self.raises: Exception | None = None
+        self.drawn = 1.0
         self.checked: list[str] = []
 
     def check(self, document: Mapping[str, Any]) -> str | None:
@@ -45,17 +52,34 @@ class Bench:
             raise self.raises
         return self.problem
 
-    def remember(self, action: Action, run_id: str = "run-1", *, result: bool = True) -> None:
+    def remember(self, action: Action, run_id: str = "run-1", *, result: bool = True, **changes: Any) -> None:
         if result:
-            outputs = {"model": {"path": "a"}, "report": {"path": "b"}}
+            outputs = {"model": {"path": "a", "digest": "1"}, "report": {"path": "b", "digest": "2"}}
+            values: dict[str, Any] = {"finished": FINISHED, "writer": "prod", **changes}
             self.entries.remember(
-                Entry(action.key, "step", run_id, "dag", "train", "2026-01-01", 2.34, outputs), replaces=None
+                Entry(
+                    action.key,
+                    step_run_id="step",
+                    run_id=run_id,
+                    dag_id="dag",
+                    step_name="train",
+                    duration_s=2.34,
+                    outputs=outputs,
+                    **values,
+                ),
+                replaces=None,
             )
-        self.entries.save_action(action, "family", run_id)
+        self.actions.save(action, "family", run_id)
 
     def decide(self, action: Action, **options: Any) -> Decision:
-        gate = Gate(self.entries, check_output=self.check, files_of=files_of)
-        return gate.decide(action, family="family", **options)
+        gate = Gate(
+            self.entries,
+            self.actions,
+            check_output=self.check,
+            files_of=files_of,
+            draw=lambda: self.drawn,
+        )
+        return gate.decide(Question(action, "family", **options))
 
 
 @pytest.fixture
@@ -80,15 +104,23 @@ class TestAHit:
         assert bench.decide(action()).to_document() == {
             "decision": "reuse",
             "code": "hit",
+            "codes": ["hit"],
             "message": "reused the result of run run-1: same code, inputs and parameters; saved 2.3 s",
             "key": action().key,
-            "origin": {"step_run_id": "step", "dag_id": "dag", "run_id": "run-1"},
+            "origin": {
+                "step_run_id": "step",
+                "dag_id": "dag",
+                "run_id": "run-1",
+                "writer": "prod",
+                "finished": FINISHED,
+            },
             "saved_s": 2.34,
+            "waited_s": None,
             "differences": [],
         }
 
     def test_is_shared_by_families(self, bench: Bench, action: Build) -> None:
-        bench.entries.remember(Entry(action().key, "s", "r", "d", "t", "2026", 1.0), replaces=None)
+        bench.entries.remember(Entry(action().key, "s", "r", "d", "t", FINISHED, 1.0), replaces=None)
         assert bench.decide(action()).is_hit
 
 
@@ -99,10 +131,12 @@ class TestAMiss:
         assert document == {
             "decision": "run",
             "code": "parameter",
+            "codes": ["parameter"],
             "message": "ran again because parameter alpha: 0.5 → 0.7 (last used in run run-1)",
             "key": action(parameters={"alpha": 0.7, "epochs": 3}).key,
             "origin": None,
             "saved_s": None,
+            "waited_s": None,
             "differences": [
                 {"code": "parameter", "what": "parameter alpha: 0.5 → 0.7", "before": "0.5", "after": "0.7"}
             ],
@@ -119,104 +153,6 @@ class TestAMiss:
             bench.decide(action()).message
             == "ran again because run run-1 with the same inputs left no result"
         )
-
-
-RAW = InputIdentity("raw", "mount", IdentityClass.CONTENT, "da7a", files={"a.csv": "1"})
-SENTENCES: list[tuple[dict[str, Any], str, str]] = [
-    ({"script": "other.py"}, "code", "another script is run"),
-    ({"code": "c0df"}, "code", "steps/train.py changed; steps/new.py is new; steps/gone.py is gone"),
-    (
-        {"code": "many"},
-        "code",
-        (
-            "steps/f0.py, steps/f1.py, steps/f2.py, steps/f3.py, steps/f4.py and 3 more are new; "
-            "steps/gone.py, steps/kept.py, steps/train.py are gone"
-        ),
-    ),
-    ({"code": "lost"}, "code", "the source directory steps changed"),
-    ({"parameters": {"alpha": 0.5}}, "parameter", "parameter epochs: 3 → (none)"),
-    ({"parameters": {"alpha": 0.5, "epochs": "3"}}, "parameter", "parameter epochs: 3 → '3'"),
-    ({"parameters": {"alpha": 0.5, "epochs": None}}, "parameter", "parameter epochs: 3 → None"),
-    (
-        {"parameters": {"alpha": 0.5, "epochs": "x" * 500}},
-        "parameter",
-        f"parameter epochs: 3 → '{'x' * 79}…",
-    ),
-    ({"variables": {"lr": {"text": "0.2"}}}, "parameter", "params lr: '0.1' → '0.2'"),
-    (
-        {"variables": {"lr": {"parameter": "alpha"}}},
-        "parameter",
-        "params lr: '0.1' → the value of parameter alpha",
-    ),
-    (
-        {"inputs": [InputIdentity("raw", "mount", IdentityClass.CONTENT, "new", files={"a.csv": "2"})]},
-        "input",
-        "input raw: a.csv changed",
-    ),
-    (
-        {
-            "inputs": [
-                InputIdentity(
-                    "raw", "mount", IdentityClass.CONTENT, "new", files={"b.csv": "1"}, producer="prepare"
-                )
-            ]
-        },
-        "input",
-        "input raw (written by prepare): b.csv is new; a.csv is gone",
-    ),
-    (
-        {"inputs": [InputIdentity("raw", "mount", IdentityClass.CONTENT, "new", files={"a.csv": "1"})]},
-        "input",
-        "input raw: its definition changed",
-    ),
-    (
-        {"inputs": [InputIdentity("raw", "mount", IdentityClass.ETAG, "0x8")]},
-        "input",
-        "input raw changed",
-    ),
-    (
-        {"inputs": [InputIdentity("raw", "download", IdentityClass.CONTENT, "da7a")]},
-        "interface",
-        "input raw is given to the script in another way",
-    ),
-    ({"inputs": []}, "input", "input raw is gone"),
-    ({"environment": "e1e1e1e1e1"}, "environment", "the environment changed (e0e0e0e0 → e1e1e1e1)"),
-    ({"arguments": []}, "interface", "the arguments changed"),
-    ({"outputs": []}, "interface", "the declared outputs changed"),
-    ({"version": "2"}, "interface", "version changed"),
-    ({"step_version": 2}, "interface", "the step type changed"),
-    ({"salt": "s"}, "interface", "the workspace's salt changed"),
-]
-
-
-@pytest.mark.parametrize(("changes", "code", "sentence"), SENTENCES)
-def test_one_change_gives_one_reason(
-    bench: Bench, action: Build, changes: dict[str, Any], code: str, sentence: str
-) -> None:
-    bench.remember(action())
-    decision = bench.decide(action(**changes), source_label="steps")
-    assert decision.code.value == code
-    assert decision.message == f"ran again because {sentence} (last used in run run-1)"
-    assert [item.code.value for item in decision.differences] == [code]
-
-
-def test_of_several_changes_the_most_telling_comes_first(bench: Bench, action: Build) -> None:
-    bench.remember(action())
-    decision = bench.decide(
-        action(version="2", environment="e1", code="c0df", parameters={"alpha": 0.6, "epochs": 4}, inputs=[])
-    )
-    assert [item.code.value for item in decision.differences] == [
-        "code",
-        "parameter",
-        "parameter",
-        "input",
-        "environment",
-        "interface",
-    ]
-    assert decision.message == (
-        "ran again because train.py changed; new.py is new; gone.py is gone; "
-        "parameter alpha: 0.5 → 0.6; parameter epochs: 3 → 4 (and 3 more differences) (last used in run run-1)"
-    )
 
 
 def test_names_that_nobody_chose_are_compared_by_place(bench: Bench, action: Build) -> None:
@@ -242,10 +178,10 @@ class TestAResultIsNotUsed:
 
     def test_when_the_run_says_so_and_its_own_takes_the_place(self, bench: Bench, action: Build) -> None:
         bench.remember(action())
-        decision = bench.decide(action(), regenerate=True)
+        decision = bench.decide(action(), forced="this run asked for regenerate_outputs")
         assert decision.message == "ran again because this run asked for regenerate_outputs"
         assert (decision.code, decision.replaces) == (ReasonCode.BYPASSED_BY_RUN, 1)
-        assert bench.decide(action(version="2"), regenerate=True).replaces is None
+        assert bench.decide(action(version="2"), forced="so").replaces is None
 
     @pytest.mark.parametrize(
         ("problem", "code"),
@@ -276,7 +212,9 @@ class TestAResultIsNotUsed:
         weak = action(inputs=[InputIdentity("raw", "mount", IdentityClass.PATH, "https://x")])
         bench.remember(weak)
         decision = bench.decide(weak)
-        assert decision.message == "ran because nothing tells whether the data behind raw changed"
+        assert decision.message == (
+            "ran again because nothing tells well enough whether the data behind raw changed (min_identity is etag)"
+        )
         assert (decision.code, decision.replaces) == (ReasonCode.WEAK_IDENTITY, 1)
 
     @pytest.mark.parametrize("error", [StoreError("no answer"), OSError(5, "no disk")])
@@ -295,26 +233,162 @@ class TestAResultIsNotUsed:
     def test_when_what_was_written_is_of_another_version(self, bench: Bench, action: Build) -> None:
         bench.remember(action(), result=False)
         for info in list(bench.store.list("actions/")):
-            if "latest" not in info.key:
+            if "recent" not in info.key:
                 bench.store.put(info.key, b'{"key": "k", "action": {"schema": 9}, "details": {}}')
         decision = bench.decide(action())
-        assert decision.code is ReasonCode.NEW
-        assert decision.message.startswith("ran again; why cannot be told")
+        assert decision.code is ReasonCode.INTERFACE
+        assert "the format of reuse keys" in decision.message
+
+
+class TestAResultThatIsNoGood:
+    def decide(self, bench: Bench, action: Build, **options: Any) -> Decision:
+        bench.remember(action())
+        return bench.decide(action(), **options)
+
+    def test_because_it_is_too_old_for_the_step(self, bench: Bench, action: Build) -> None:
+        decision = self.decide(bench, action, policy=ReusePolicy(ttl="7d"))
+        assert (decision.code, decision.replaces) == (ReasonCode.EXPIRED, 1)
+        assert "older than the step allows" in decision.message
+        assert "ttl 7 d" in decision.message
+
+    def test_because_it_is_too_old_for_the_run(self, bench: Bench, action: Build) -> None:
+        decision = self.decide(bench, action, max_staleness_s=3600)
+        assert (decision.code, decision.replaces) == (ReasonCode.STALE_FOR_RUN, 1)
+        assert "max_staleness 60 min" in decision.message
+
+    def test_because_of_who_wrote_it(self, bench: Bench, action: Build) -> None:
+        decision = self.decide(bench, action, accept_from=frozenset({"ci"}), deployment="laptop")
+        assert (decision.code, decision.replaces) == (ReasonCode.UNTRUSTED, 1)
+        assert "written by 'prod', and only those of ci count" in decision.message
+        assert bench.decide(action(), accept_from=frozenset({"prod"})).is_hit
+        assert bench.decide(action(), accept_from=frozenset({"ci"}), deployment="prod").is_hit
+
+    def test_because_a_person_disowned_it(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.entries.set_state(
+            action().key, HeadState.INVALIDATED, generation=1, reason="wrong units", by="ada"
+        )
+        decision = bench.decide(action())
+        assert decision.code is ReasonCode.INVALIDATED
+        assert decision.message == (
+            "ran again because the result of run run-1 was invalidated by ada: wrong units"
+        )
+
+    def test_because_it_was_set_aside(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.entries.set_state(
+            action().key, HeadState.QUARANTINED, generation=1, reason="output model is gone"
+        )
+        decision = bench.decide(action())
+        assert decision.code is ReasonCode.OUTPUT_GONE
+        assert "output model is gone (written in run run-1)" in decision.message
+
+    def test_because_it_was_removed(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.entries.set_state(action().key, HeadState.RETIRED, generation=1)
+        assert bench.decide(action()).code is ReasonCode.OUTPUT_GONE
+
+    def test_for_several_reasons_names_all_of_them(self, bench: Bench, action: Build) -> None:
+        decision = self.decide(
+            bench,
+            action,
+            policy=ReusePolicy(ttl=1),
+            max_staleness_s=1,
+            accept_from=frozenset({"ci"}),
+            forced="this run asked for regenerate_outputs",
+        )
+        assert [code.value for code in decision.codes] == [
+            "bypassed_by_run",
+            "untrusted",
+            "expired",
+            "stale_for_run",
+        ]
+        assert decision.message.endswith("(and 1 more)")
+
+    def test_and_what_changed_besides_is_told_too(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        decision = bench.decide(action(parameters={"alpha": 0.7, "epochs": 3}), forced="so")
+        assert [code.value for code in decision.codes] == ["bypassed_by_run", "parameter"]
+
+
+class TestASample:
+    policy = ReusePolicy(verify="sample(0.1)")
+
+    def test_runs_to_compare_and_leaves_the_result_that_is_there(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.drawn = 0.05
+        decision = bench.decide(action(), policy=self.policy)
+        assert (decision.code, decision.replaces, decision.is_forced) == (ReasonCode.SAMPLED, None, True)
+
+    def test_is_not_drawn_every_time(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.drawn = 0.5
+        assert bench.decide(action(), policy=self.policy).is_hit
+
+    def test_is_drawn_of_intact_results_only(self, bench: Bench, action: Build) -> None:
+        bench.remember(action())
+        bench.drawn, bench.problem = 0.0, "is gone"
+        assert bench.decide(action(), policy=self.policy).code is ReasonCode.OUTPUT_GONE
+
+
+def test_a_weak_identity_is_enough_for_a_step_that_says_so(bench: Bench, action: Build) -> None:
+    weak = action(inputs=[InputIdentity("raw", "mount", IdentityClass.PATH, "https://x")])
+    bench.remember(weak)
+    assert bench.decide(weak, policy=ReusePolicy(min_identity="path")).is_hit
+    stat = action(inputs=[InputIdentity("raw", "mount", IdentityClass.STAT, "12:34")])
+    bench.remember(stat)
+    assert bench.decide(stat).code is ReasonCode.WEAK_IDENTITY
+    assert bench.decide(stat, policy=ReusePolicy(min_identity="stat")).is_hit
+
+
+def test_damage_is_told_from_what_nobody_can_look_at(bench: Bench, action: Build) -> None:
+    bench.remember(action())
+    bench.problem = "is not what was written"
+    assert bench.decide(action()).damaged == "output model is not what was written"
+    bench.problem = "cannot be read (no answer)"
+    assert bench.decide(action()).damaged is None
+
+
+def test_a_result_that_was_waited_for_says_so(bench: Bench, action: Build) -> None:
+    bench.remember(action())
+    decision = bench.decide(action(), waited_s=12.3)
+    assert decision.code is ReasonCode.JOINED
+    assert decision.message == (
+        "reused the result of run run-1, which was computing it: waited 12.3 s; "
+        "same code, inputs and parameters; saved 2.3 s"
+    )
+    assert decision.to_document()["waited_s"] == 12.3
+
+
+def test_a_deployment_or_a_run_may_ignore_all_results(bench: Bench, action: Build) -> None:
+    bench.remember(action())
+    decision = bench.decide(action(), ignores_results="[azureml] reuse is off")
+    assert (decision.code, decision.message) == (
+        ReasonCode.BYPASSED_BY_RUN,
+        "ran because [azureml] reuse is off",
+    )
+    assert bench.checked == []
 
 
 def test_codes_have_a_rank_and_words_that_do_not_change() -> None:
     assert [code.value for code in sorted(ReasonCode, key=lambda code: code.rank)] == [
         "hit",
+        "joined",
         "bypassed_by_run",
         "bypassed_by_step",
         "index_down",
+        "sampled",
+        "invalidated",
         "output_gone",
         "output_corrupt",
+        "untrusted",
+        "expired",
+        "stale_for_run",
+        "weak_identity",
         "code",
         "parameter",
         "input",
         "environment",
         "interface",
-        "weak_identity",
         "new",
     ]

@@ -89,6 +89,30 @@ class EnvironmentCache:
         found = given_interpreter(self._root, specification, os.environ)
         return digest_of({"specification": environment.digest, "interpreter": found.digest})
 
+    def platform(self, environment: EnvironmentLike) -> str:
+        """Return what packages are chosen by besides the requirements: system, processor and Python version.
+
+        :raises EnvironmentBuildError: there is no such user-managed interpreter, or no such Python version.
+        """
+        specification = environment.specification()
+        if not specification.get("user_managed"):
+            return platform_name(_wanted_version(specification))
+        version = given_interpreter(self._root, specification, os.environ).version
+        return platform_name(".".join(version.split(".")[:2]))
+
+    def known_packages(self, environment: EnvironmentLike) -> str | None:
+        """Return the exact packages that an environment has here, or will have when it is built; builds nothing.
+
+        :return: one requirement per line, as the environment was built on this machine, else as the workspace has it from the
+            machine that was first; ``None`` when nobody has built it, or when it is user-managed.
+        """
+        specification = environment.specification()
+        if specification.get("user_managed"):
+            return None
+        return _Request(
+            self._root, self._locks, environment.digest, specification, lambda _: None, None
+        ).known_packages()
+
     def prune(self, keep_bytes: int) -> PruneReport:
         """Remove the longest unused environments until the rest takes at most ``keep_bytes``.
 
@@ -141,6 +165,15 @@ class _Request:
         except BaseException:
             lock.close()
             raise
+
+    def known_packages(self) -> str | None:
+        """The lock of the environment as it is here, else the published one."""
+        if not self._specification.get("pip") and not self._specification.get("conda"):
+            return ""
+        try:
+            return str(json.loads((self._folder / MARKER).read_bytes())["lock"])
+        except (OSError, ValueError, KeyError):
+            return self._published.read()
 
     def _pause(self) -> None:
         seconds = random.uniform(*WAIT_S)  # noqa: S311 - spreads waiters, hides nothing

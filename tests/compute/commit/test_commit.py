@@ -12,6 +12,7 @@ import pytest
 from airflow_azureml import OutputFileDatasetConfig, PipelineData
 from airflow_azureml.compute.commit import Commit
 from airflow_azureml.reuse.entries import EntryStore
+from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.runtime.exceptions import StepFailed, StoreError, UserErrorException
 
 
@@ -127,7 +128,10 @@ class TestTwoRunsCommitOneKeyAtOnce:
 
         def run(run_id: str) -> None:
             own = PipelineData("own")
-            outcomes.append(lab.run("pair", arguments=[own, "--pair"], outputs=[own], run_id=run_id))
+            never = ReusePolicy(wait="never")
+            outcomes.append(
+                lab.run("pair", arguments=[own, "--pair"], outputs=[own], run_id=run_id, policy=never)
+            )
 
         def together(cwd: Path, env: Any, argv: list[str]) -> None:
             Path(argv[0]).write_text("same")
