@@ -12,6 +12,7 @@ from airflow_azureml.model.tokens import ParameterToken, token_to_document
 from airflow_azureml.operators.pipeline import Pipeline
 from airflow_azureml.operators.python_script import PythonScriptStep
 from airflow_azureml.operators.step import PipelineStep
+from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ def _step_definition(step: PythonScriptStep) -> StepDefinition:
         allow_reuse=step.allow_reuse,
         version=step.version,
         run_after=tuple(sorted(step.upstream_task_ids - from_data)),
-        settings={"unrelated_files": sorted(source.unrelated)},
+        settings={
+            "unrelated_files": sorted(source.unrelated),
+            "reuse_policy": step.effective_policy.to_document(),
+            "reuse_gate": step.effective_gate,
+        },
     ).with_ports(step.ports, lambda producer: str(producer.task_id))
 
 
@@ -105,6 +110,8 @@ def _step(definition: StepDefinition, ports: Ports) -> PipelineStep:
         compute_target=_compute(definition),
         allow_reuse=definition.allow_reuse,
         version=definition.version,
+        reuse_policy=ReusePolicy.from_document(definition.settings["reuse_policy"]),
+        reuse_gate=definition.settings["reuse_gate"],
     )
 
 

@@ -76,6 +76,22 @@ def check_pipeline(dag: DAG) -> None:
         )
 
 
+def place_gates(dag: DAG) -> None:
+    """Let the steps of a complete DAG start in the triggerer that look there for earlier results.
+
+    :raises DefinitionError: a step names no such place.
+    """
+    from airflow_azureml.operators.step import PipelineStep
+
+    steps = [task for task in dag.tasks if isinstance(task, PipelineStep)]
+    in_triggerer = [step for step in steps if step.effective_gate == "triggerer"]
+    if in_triggerer:
+        from airflow_azureml.operators.triggerer_gate import start_in_triggerer
+
+        for step in in_triggerer:
+            start_in_triggerer(step)
+
+
 def _check_upstream(step: PipelineStep, dag: DAG) -> None:
     for name, origin in step.input_origins().items():
         if origin.producer is None:

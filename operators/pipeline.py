@@ -12,7 +12,8 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import FailFastDagInvalidTriggerRule
 
 from airflow_azureml.model.sequence import StepSequence
-from airflow_azureml.operators.graph import check_pipeline, closure, ordered_pairs
+from airflow_azureml.operators.controls import declare_controls
+from airflow_azureml.operators.graph import check_pipeline, closure, ordered_pairs, place_gates
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_azureml.model.definition import PipelineDefinition
     from airflow_azureml.operators.step import PipelineStep
+    from airflow_azureml.reuse.policy import ReusePolicy
     from airflow_azureml.runtime.workspace import Workspace
 
 _PACKAGE = "airflow_azureml"
@@ -50,6 +52,8 @@ class Pipeline(DAG):
     :param resolve_closure: pull in steps that ``steps`` needs but doesn't name (v1 ``resolve_closure``).
     :param continue_on_step_failure: let steps that don't depend on a failed one go on. By default the first failure stops
         the run, as in v1: this is Airflow's ``fail_fast``.
+    :param reuse_policy: what the steps ask of reuse that have no policy of their own.
+    :param reuse_gate: where the steps look for earlier results that don't say so themselves: ``worker`` or ``triggerer``.
     :param dag_arguments: any other argument of :class:`airflow.sdk.DAG`, such as ``schedule``.
     :raises DefinitionError: a step is declared wrongly; the message names step and argument.
 
@@ -69,6 +73,8 @@ class Pipeline(DAG):
         name: str | None = None,
         workspace: Workspace | None = None,
         continue_on_step_failure: bool = False,
+        reuse_policy: ReusePolicy | None = None,
+        reuse_gate: str | None = None,
         **dag_arguments: Any,
     ) -> None:
         if isinstance(name_or_workspace, str):
@@ -84,6 +90,8 @@ class Pipeline(DAG):
         self.workspace = workspace
         self.default_datastore = getattr(default_datastore, "name", default_datastore)
         self.default_source_directory = default_source_directory
+        self.reuse_policy = reuse_policy
+        self.reuse_gate = reuse_gate
         if steps is not None:
             self._add(steps, resolve_closure)
 
@@ -122,6 +130,8 @@ class Pipeline(DAG):
                 'this Pipeline has no name, and Airflow needs one for its DAG id: Pipeline(name="my_pipeline", …)'
             )
         check_pipeline(self)
+        declare_controls(self)
+        place_gates(self)
         super().validate()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
 
     def definition(self) -> PipelineDefinition:

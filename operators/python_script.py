@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from airflow_azureml import config
 from airflow_azureml.model.environment import Environment, RunConfiguration
@@ -19,13 +15,7 @@ from airflow_azureml.operators.sources import (
     stat_cache,
 )
 from airflow_azureml.operators.step import PipelineStep
-from airflow_azureml.runtime.exceptions import (
-    AzureMLException,
-    DefinitionError,
-    EnvironmentBuildError,
-    StepCanceled,
-    StepFailed,
-)
+from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -135,11 +125,6 @@ class PythonScriptStep(PipelineStep):
         self.unrelated_files = unrelated_files
         self._check_arguments()
 
-    @cached_property
-    def _stopping(self) -> threading.Event:
-        """Set when Airflow wants the step to end. Made at first use: an operator is copied before it runs."""
-        return threading.Event()
-
     def check(self) -> None:
         """Check script, source directory and compute target.
 
@@ -147,43 +132,12 @@ class PythonScriptStep(PipelineStep):
         """
         from airflow_azureml.operators.computes import check_compute
 
+        super().check()
         check_compute(self, self.compute)
         if self.snapshot is None:
             directory = source_directory_of(self)
             find_script(self, directory)
             check_source(self, directory)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Reuse an earlier result or run the script.
-
-        :return: the step's document: ``step_run_id``, ``status``, ``outputs`` by name, ``reused_from``. The reuse decision is
-            pushed as XCom ``reuse``.
-        """
-        from airflow_azureml.compute.execution import StepExecution
-        from airflow_azureml.operators.announcing import ReuseXCom
-        from airflow_azureml.operators.services import execution_services
-        from airflow_azureml.operators.supervision import DiesWithSupervisor
-
-        try:
-            with DiesWithSupervisor(), ReuseXCom(context["ti"]) as xcom:
-                request = self._request(context)
-                execution = StepExecution(
-                    request, execution_services(self), self.log, self._stopping, on_decision=xcom.push
-                )
-                return execution.run().document
-        except StepCanceled as stopped:
-            raise AirflowSkipException(str(stopped)) from None
-        except AirflowTaskTimeout as late:
-            raise late.with_traceback(None) from None
-        except AzureMLException as error:
-            if may_pass(error):
-                # Without our own frames: the script's traceback is what a reader needs, and it is in the log already.
-                raise error.with_traceback(None) from None
-            raise AirflowFailException(str(error)) from None
-
-    def on_kill(self) -> None:
-        """End the script and everything it started."""
-        self._stopping.set()
 
     def _check_arguments(self) -> None:
         if self.runconfig_pipeline_params:
@@ -239,13 +193,21 @@ class PythonScriptStep(PipelineStep):
             config.snapshot_limit_bytes(),
             script=self.script(),
             other_scripts=other_scripts(self),
+            code_scope=self.effective_policy.code_scope,
+            code_files=self.effective_policy.code_files,
         )
 
-    def _request(self, context: Context) -> StepRequest:
+    def request(self, context: Context) -> StepRequest:
+        """Return what an execution of the step is asked for, with the values of a run.
+
+        :param context: Airflow's task context, or what stands in for it in a plan.
+        """
         from airflow_azureml.compute.request import StepRequest
         from airflow_azureml.operators import run_values
+        from airflow_azureml.operators.controls import is_regenerated, run_controls
 
         self.render(context)
+        controls = run_controls(self, context)
         upstream = {
             name: run_values.upstream_outputs(self, name, origin, context)
             for name, origin in self.input_origins().items()
@@ -262,13 +224,11 @@ class PythonScriptStep(PipelineStep):
             environment=self.effective_environment,
             default_datastore=getattr(self.dag, "default_datastore", None),
             allow_reuse=self.allow_reuse,
+            regenerate=is_regenerated(self, controls),
+            policy=self.effective_policy,
+            controls=controls,
             version=self.version,
         )
-
-
-def may_pass(error: AzureMLException) -> bool:
-    """Whether a retry may help: a script or an index server can do better next time, a wrong definition can't."""
-    return error.transient or isinstance(error, StepFailed | EnvironmentBuildError)
 
 
 def says_something(environment: Environment) -> bool:

@@ -10,7 +10,9 @@ from airflow_azureml import config
 from airflow_azureml.compute.cancel import canceled
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.outputs import StoredOutput
+from airflow_azureml.compute.request import Upstream
 from airflow_azureml.operators.services import workspace_of
+from airflow_azureml.reuse.controls import CONTROL_NAMES
 from airflow_azureml.runtime.exceptions import ObjectNotFound, StepCanceled, UserErrorException
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ def parameter_values(step: PipelineStep, context: Context) -> dict[str, Any]:
 
 def run_parameters(context: Context) -> dict[str, Any]:
     """Return all parameters of the DAG run with their values, for the record of the run."""
-    return {str(name): value for name, value in context["params"].items()}
+    return {
+        str(name): value for name, value in context["params"].items() if name not in CONTROL_NAMES or value
+    }
 
 
 def run_url(context: Context) -> str:
@@ -74,12 +78,9 @@ def run_url(context: Context) -> str:
     return f"{config.base_url()}/dags/{quote(ti.dag_id)}/runs/{quote(ti.run_id)}"
 
 
-def upstream_outputs(
-    step: PipelineStep, name: str, origin: OutputIdentity, context: Context
-) -> tuple[list[StoredOutput], str, bool]:
+def upstream_outputs(step: PipelineStep, name: str, origin: OutputIdentity, context: Context) -> Upstream:
     """Return what the producer of input ``name`` wrote in this run.
 
-    :return: its outputs; its task id; and whether it is mapped and there is one output for each of its instances.
     :raises UserErrorException: nobody produced it, or the producer left no result in this run.
     :raises StepCanceled: it left none because the run was stopped on purpose.
     """
@@ -100,8 +101,13 @@ def upstream_outputs(
             "(it was skipped, failed, or was marked by hand); clear it to run it again"
         )
     # Instances of a mapped producer may write different outputs.
-    written = [item["outputs"][origin.port_name] for item in documents if origin.port_name in item["outputs"]]
-    return [StoredOutput.from_document(document) for document in written], producer.task_id, mapped
+    writers = [item for item in documents if origin.port_name in item["outputs"]]
+    return Upstream(
+        [StoredOutput.from_document(item["outputs"][origin.port_name]) for item in writers],
+        producer.task_id,
+        mapped,
+        [str(item.get("step_run_id", "")) for item in writers],
+    )
 
 
 def _refuse_canceled(step: PipelineStep, context: Context) -> None:

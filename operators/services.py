@@ -36,4 +36,18 @@ def execution_services(step: PipelineStep) -> ExecutionServices:
         inherit_variables=config.inherit_variables(),
         read_results=mode is not config.ReuseMode.OFF,
         keep_results=mode is config.ReuseMode.ON,
+        deployment=config.deployment(),
+        accept_from=config.accept_from(),
+        clear_reuses=config.clear_reuses(),
+        lease_s=config.lease_s(),
+        salt=config.salt(),
+        redact=redacted,
     )
+
+
+def redacted(text: str) -> str:
+    """Return a text with asterisks for the secrets that Airflow knows: of connections, and of variables with such names."""
+    # Airflow's own masker; it has no public name in the task SDK yet.
+    from airflow.sdk._shared.secrets_masker import redact
+
+    return str(redact(text))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_azureml import config
 from airflow_azureml.runtime.exceptions import DefinitionError, SnapshotException
@@ -20,6 +23,25 @@ if TYPE_CHECKING:
 
 REMEMBER_S = 2.0
 """How long a source directory counts as just looked at, within one process that reads DAG files."""
+
+
+class _LookingOnce:
+    """What has been looked at within a plan."""
+
+    def __init__(self) -> None:
+        self.hashes = StatCache(config.cache_directory() / "hashes", remember_s=math.inf)
+        self.found: dict[tuple[Path, str], str] = {}
+        """Source directory and script name to the script's path, of scripts that are there."""
+        self._scripts: dict[int, dict[Path, list[tuple[str, str]]]] = {}
+
+    def scripts_of(self, dag: DAG) -> dict[Path, list[tuple[str, str]]]:
+        """Return what :func:`_scripts` does, found out once for each DAG."""
+        if id(dag) not in self._scripts:
+            self._scripts[id(dag)] = _scripts(dag)
+        return self._scripts[id(dag)]
+
+
+_looking_once: ContextVar[_LookingOnce | None] = ContextVar("looking_once", default=None)
 
 
 def source_directory_of(step: PythonScriptStep) -> Path:
@@ -48,6 +70,10 @@ def find_script(step: PythonScriptStep, directory: Path) -> str:
 
     :raises DefinitionError: the directory or the script isn't there, or the script lies outside the directory.
     """
+    looking = _looking_once.get()
+    known = None if looking is None else looking.found.get((directory, step.script_name))
+    if known is not None:
+        return known
     script = PurePosixPath(step.script_name.replace("\\", "/"))
     if script.is_absolute() or ".." in script.parts:
         raise DefinitionError(
@@ -63,25 +89,28 @@ def find_script(step: PythonScriptStep, directory: Path) -> str:
             f"{step.title}: script {step.script_name!r} is not in the source directory {directory}; "
             "correct script_name or source_directory"
         )
+    if looking is not None:
+        looking.found[directory, step.script_name] = script.as_posix()
     return script.as_posix()
 
 
 def other_scripts(step: PythonScriptStep) -> list[str]:
     """Return the scripts of the other steps of the DAG that share the step's source directory, POSIX."""
-    directory = source_directory_of(step)
-    found = []
-    for task in step.dag.tasks:
-        name = getattr(task, "script_name", None) or getattr(task, "partial_kwargs", {}).get("script_name")
-        if isinstance(name, str) and task.task_id != step.task_id and _shares(task, directory, step):
-            found.append(PurePosixPath(name).as_posix())
+    looking = _looking_once.get()
+    found = _scripts(step.dag) if looking is None else looking.scripts_of(step.dag)
+    return [script for task_id, script in found.get(source_directory_of(step), ()) if task_id != step.task_id]
+
+
+def _scripts(dag: DAG) -> dict[Path, list[tuple[str, str]]]:
+    """Return, by source directory, the steps of a DAG and their scripts."""
+    found: dict[Path, list[tuple[str, str]]] = {}
+    for task in dag.tasks:
+        given = getattr(task, "partial_kwargs", None) or vars(task)
+        name = given.get("script_name")
+        if isinstance(name, str):
+            directory = folder_named(dag, given.get("source_directory"))
+            found.setdefault(directory, []).append((task.task_id, PurePosixPath(name).as_posix()))
     return found
-
-
-def _shares(task: Any, directory: Path, step: PythonScriptStep) -> bool:
-    given = getattr(task, "source_directory", None) or getattr(task, "partial_kwargs", {}).get(
-        "source_directory"
-    )
-    return folder_named(step.dag, given) == directory
 
 
 def check_source(step: PythonScriptStep, directory: Path) -> None:
@@ -136,7 +165,18 @@ def scan(directory: Path, hash_paths: tuple[str, ...]) -> SourceTree:
 
 def stat_cache() -> StatCache:
     """Return the cache of file hashes that all steps of this machine share."""
-    return _stat_cache(config.cache_directory(), 0.0)
+    looking = _looking_once.get()
+    return _stat_cache(config.cache_directory(), 0.0) if looking is None else looking.hashes
+
+
+@contextmanager
+def look_once() -> Iterator[None]:
+    """Look at each source directory once within the block, however many steps share it: for plans."""
+    token = _looking_once.set(_LookingOnce())
+    try:
+        yield
+    finally:
+        _looking_once.reset(token)
 
 
 @lru_cache(maxsize=4)

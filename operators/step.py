@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import DAG, BaseOperator, Param
@@ -10,11 +12,15 @@ from airflow.sdk.bases.decorator import get_unique_task_id
 from airflow.sdk.bases.operator import BaseOperatorMeta
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+from airflow_azureml import config
 from airflow_azureml.model.names import task_id_for
 from airflow_azureml.model.ports import Ports, bind_ports
 from airflow_azureml.operators.declared import declare_parameters
 from airflow_azureml.operators.graph import draw_edge, refuse_circle
+from airflow_azureml.operators.origin_link import OriginLink
 from airflow_azureml.operators.rendering import rendered_ports
+from airflow_azureml.operators.waiting import ResumesInWorker
+from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
@@ -23,8 +29,12 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.edges import EdgeModifier
     from airflow.sdk.types import Operator
 
+    from airflow_azureml.compute.request import StepRequest
     from airflow_azureml.model.identity import OutputIdentity
     from airflow_azureml.operators.mapped import StepPartial
+
+GATES = ("worker", "triggerer")
+_DEFAULT_POLICY = ReusePolicy()
 
 
 class StepMeta(BaseOperatorMeta):
@@ -62,7 +72,7 @@ def with_step_params(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-class PipelineStep(BaseOperator, metaclass=StepMeta):
+class PipelineStep(ResumesInWorker, BaseOperator, metaclass=StepMeta):
     """A step of a pipeline: an Airflow operator with inputs, outputs and arguments that carry data.
 
     Works in a :class:`~airflow_azureml.Pipeline`, in a plain DAG, in task groups and mapped. Edges come from data, from
@@ -76,6 +86,10 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         ``AML_PARAMETER_<name>``. Write it as ``params`` as in v1.
     :param allow_reuse: let an earlier result with the same key stand in for running (v1 ``allow_reuse``).
     :param version: a label of your own; changing it runs the step again (v1 ``version``).
+    :param reuse_policy: what the step asks of reuse beyond that: how old results may be, which parameters don't matter, whose
+        results count, …; by default the pipeline's.
+    :param reuse_gate: where to look for an earlier result: ``worker``, or ``triggerer``, before any worker is started; by default
+        the pipeline's, else ``[azureml] reuse_gate``.
     :param ports: inputs, outputs and arguments already bound, for a step that is built again from a definition; takes the place
         of the four arguments above.
     :raises DefinitionError: an argument is wrong; the message names step and argument.
@@ -87,6 +101,7 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
     template_fields: Sequence[str] = ("arguments", "step_params")
     template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "step_params": "json"}
     ui_color = "#d8e8f6"
+    operator_extra_links = (OriginLink(),)
 
     def __init__(
         self,
@@ -98,6 +113,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         step_params: Mapping[str, Any] | None = None,
         allow_reuse: bool = True,
         version: str | None = None,
+        reuse_policy: ReusePolicy | None = None,
+        reuse_gate: str | None = None,
         ports: Ports | None = None,
         default_name: str = "step",
         task_id: str | None = None,
@@ -111,6 +128,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         self.followers: list[PipelineStep] = []
         """Steps that want to run after this one and had no edge from it when they said so."""
         self._ports: Ports | None = None
+        self.reuse_document: Mapping[str, Any] | None = None
+        """Whether the step was reused, and why or why not, once it has run."""
         super().__init__(task_id=task_id, **kwargs)
         self._drop_params_of_dag()
         self.name = name or default_name
@@ -120,6 +139,8 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         self.step_params = step_params
         self.allow_reuse = allow_reuse
         self.version = version
+        self.reuse_policy = reuse_policy
+        self.reuse_gate = reuse_gate
         # What only the run knows (an XCom value for the whole vector) is text; what is written down may name inputs.
         self._ports = ports or self._bind(arguments if self._is_written_down(arguments) else None)
         if not self.is_unmapped:
@@ -171,6 +192,62 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         # While the base class is still constructing there is nothing to wire yet; the constructor does it.
         if dag is not None and self._ports is not None:
             self.wire()
+
+    @property
+    def effective_policy(self) -> ReusePolicy:
+        """What the step asks of reuse, whoever said so."""
+        return self.reuse_policy or getattr(self.dag, "reuse_policy", None) or _DEFAULT_POLICY
+
+    @property
+    def effective_gate(self) -> str:
+        """Where the step looks for an earlier result: ``worker`` or ``triggerer``.
+
+        :raises DefinitionError: it is neither.
+        """
+        gate = self.reuse_gate or getattr(self.dag, "reuse_gate", None) or config.reuse_gate()
+        if gate not in GATES:
+            raise DefinitionError(
+                f"{self.title}: argument reuse_gate is {gate!r}; expected one of {', '.join(GATES)}"
+            )
+        return str(gate)
+
+    @cached_property
+    def stopping(self) -> threading.Event:
+        """Set when Airflow wants the step to end. Made at first use: an operator is copied before it runs."""
+        return threading.Event()
+
+    def request(self, context: Context) -> StepRequest:
+        """Return what an execution of the step is asked for, with the values of a run.
+
+        :param context: Airflow's task context, or what stands in for it in a plan.
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Reuse an earlier result or run the step.
+
+        :return: the step's document: ``step_run_id``, ``status``, ``outputs`` by name, ``reused_from``. The reuse decision is
+            pushed as XCom ``reuse``.
+        """
+        from airflow_azureml.operators.step_run import run_step
+
+        return run_step(self, context)
+
+    def resume_after_wait(
+        self, context: Context, event: Mapping[str, Any] | None = None, waiting_since: float = 0.0
+    ) -> dict[str, Any]:
+        """Go on after somebody else's result was waited for in the triggerer; Airflow calls this.
+
+        :param event: what the trigger found.
+        :param waiting_since: when the step began to wait, seconds since the epoch.
+        """
+        from airflow_azureml.operators.step_run import run_step, waited_since
+
+        return run_step(self, context, waited_since(event, waiting_since))
+
+    def on_kill(self) -> None:
+        """End the step and everything it started."""
+        self.stopping.set()
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both are the same task; steps of one name (v1) are different ones as long as they have no DAG."""
@@ -233,10 +310,18 @@ class PipelineStep(BaseOperator, metaclass=StepMeta):
         return self.ports.input_origins()
 
     def check(self) -> None:
-        """Check what can be checked once the whole DAG is known; overridden by step types.
+        """Check what can be checked once the whole DAG is known; step types check more.
 
         :raises DefinitionError: something about the step is wrong.
         """
+        ignored = set(self.reuse_policy.ignore_params) if self.reuse_policy else set()
+        unknown = sorted(ignored - set(self.ports.parameters) - set(self.ports.parameters_by_name_only))
+        if unknown:
+            known = ", ".join(sorted(self.ports.parameters)) or "no parameters"
+            raise DefinitionError(
+                f"{self.title}: argument reuse_policy ignores {', '.join(map(repr, unknown))}, "
+                f"which the step does not use; it uses {known}"
+            )
 
     def _is_written_down(self, arguments: Any) -> bool:
         if not isinstance(arguments, list | tuple):

@@ -31,7 +31,7 @@ def dag_policy(dag: DAG) -> None:
     """
     if _STEP_MODULE not in sys.modules:
         return
-    from airflow_azureml.operators.graph import check_pipeline
+    from airflow_azureml.operators.graph import check_pipeline, place_gates
     from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.runtime.exceptions import AzureMLException
 
@@ -40,5 +40,6 @@ def dag_policy(dag: DAG) -> None:
         return
     try:
         check_pipeline(dag)
+        place_gates(dag)
     except AzureMLException as error:
         raise AirflowClusterPolicyViolation(str(error)) from error

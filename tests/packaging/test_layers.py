@@ -19,8 +19,10 @@ FOLDERS = {
 # From the top to the bottom. What stands in one line may import each other.
 LAYERS = [
     {"example_dags"},
-    # The policy looks at steps in DAGs, for Airflow.
-    {"operators", "policy"},
+    # Commands about pipelines.
+    {"cli"},
+    # The policy looks at steps in DAGs, for Airflow; the triggers are what of operators waits.
+    {"operators", "policy", "triggers"},
     {"airflow_plugin", "demo", "discovery", "listener", "preload", "provider_info"},
     {"hooks"},
     {"config"},

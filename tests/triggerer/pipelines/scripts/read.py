@@ -1,0 +1,4 @@
+import os
+import sys
+
+assert os.path.exists(sys.argv[1])
