@@ -11,13 +11,14 @@ _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>.*)$")
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _CODE = re.compile(r"^(`{3,}).*?^\1", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_COLUMN_GAP = re.compile(r"(?<=\S) {2,}")
 _TWO_SENTENCES = re.compile(r"[a-z)`][.!?] [A-Z]")
 _VARYING = (
     (re.compile(r"manual__[\d:.T+\-]+"), "RUN"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00|Z)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b(?=\d*[a-f])[0-9a-f]{8,64}\b"), "DIGEST"),
-    (re.compile(r"\b\d+(\.\d+)? (s|ms)\b"), "DURATION"),
+    (re.compile(r"\b\d+(\.\d+)? (s|ms|min)\b"), "DURATION"),
     (re.compile(r"\bPython 3(\.\d+)+"), "PYTHON"),
     (re.compile(r"\b(python|py)3(\.\d+)?\b"), "python3"),
 )
@@ -103,7 +104,8 @@ def fits(expected: str, found: str) -> bool:
 def _lines(text: str) -> list[str]:
     for varying, name in _VARYING:
         text = varying.sub(name, text)
-    return [line.rstrip() for line in text.strip().splitlines()]
+    # How far apart columns stand depends on what is in them.
+    return [_COLUMN_GAP.sub("  ", line.rstrip()) for line in text.strip().splitlines()]
 
 
 def _line_pattern(line: str) -> str:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.operators.python_script import PythonScriptStep
+    from airflow_azureml.operators.reuse_sensor import StepReuseSensor
     from airflow_azureml.operators.step import PipelineStep
 
-__all__ = ["Pipeline", "PipelineStep", "PythonScriptStep"]
+__all__ = ["Pipeline", "PipelineStep", "PythonScriptStep", "StepReuseSensor"]
 
 _MODULES = {
     "Pipeline": "airflow_azureml.operators.pipeline",
     "PipelineStep": "airflow_azureml.operators.step",
     "PythonScriptStep": "airflow_azureml.operators.python_script",
+    "StepReuseSensor": "airflow_azureml.operators.reuse_sensor",
 }
 
 

@@ -38,7 +38,7 @@ def _params(dag: DAG) -> dict[str, Param]:
     return {
         REGENERATE: Param(
             None,
-            type=["null", "array", "boolean"],
+            type=["null", "array", "boolean", "string"],
             title="Run again",
             description=f"Steps that run although there is a result; {ALL_STEPS} for all.",
             examples=[ALL_STEPS, *dag.task_ids],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+from airflow_azureml import config
 from airflow_azureml.compute.environments import EnvironmentCache
 from airflow_azureml.operators.controls import is_regenerated
 from airflow_azureml.operators.planning_context import (
@@ -23,7 +24,7 @@ from airflow_azureml.operators.planning_context import (
 from airflow_azureml.operators.planning_result import PlanDecision, PlannedStep
 from airflow_azureml.operators.step import PipelineStep, StepMeta
 from airflow_azureml.reuse.actions import ActionStore, family_of
-from airflow_azureml.reuse.controls import RunControls
+from airflow_azureml.reuse.controls import RunControls, RunReuse
 from airflow_azureml.reuse.entries import EntryStore
 from airflow_azureml.runtime.exceptions import AzureMLException
 from airflow_azureml.workspace.datasets import DatasetRegistry, id_of
@@ -185,6 +186,10 @@ class Planner:
         """Return why a step runs whatever its inputs hold, or ``None``."""
         if is_regenerated(cast("PipelineStep", task), self._controls):
             return "this run asked for regenerate_outputs"
+        if self._controls.reuse is RunReuse.OFF:
+            return "this run asked for reuse=off"
+        if config.reuse() is config.ReuseMode.OFF:
+            return "[azureml] reuse is off"
         given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
         return None if given.get("allow_reuse", True) else "the step has allow_reuse=False"
 

@@ -49,7 +49,9 @@ def wait_for_result(step: PipelineStep, context: Context, busy: ResultInProgress
         from airflow_azureml.triggers import ResultTrigger
 
         step.defer(
-            trigger=ResultTrigger(workspace_url, busy.key, busy.lease.ttl_s, config.wait_poll_s()),
+            trigger=ResultTrigger(
+                workspace_url, busy.key, busy.lease.ttl_s, config.wait_poll_s(), busy.refused
+            ),
             method_name=RESUME,
             kwargs={"waiting_since": since},
             timeout=timedelta(seconds=LOOK_AGAIN_S),
@@ -62,7 +64,7 @@ def _wait_here(step: PipelineStep, workspace_url: str, busy: ResultInProgress, s
     from airflow_azureml.reuse.waiting import Found
     from airflow_azureml.triggers import PatientWatch, pauses
 
-    watch = PatientWatch(workspace_url, busy.key, busy.lease.ttl_s)
+    watch = PatientWatch(workspace_url, busy.key, busy.lease.ttl_s, busy.refused)
     for pause in pauses(config.wait_poll_s()):
         if watch.look() is not Found.HELD:
             break

@@ -57,11 +57,12 @@ class PatientWatch:
     :param workspace_url: the workspace.
     :param key: the action key.
     :param lease_ttl_s: the length of leases.
+    :param refused: see :class:`ResultWatch`.
     """
 
-    def __init__(self, workspace_url: str, key: str, lease_ttl_s: float) -> None:
+    def __init__(self, workspace_url: str, key: str, lease_ttl_s: float, refused: int | None = None) -> None:
         store = open_workspace(workspace_url).store
-        self._watch = ResultWatch(EntryStore(store), LeaseStore(store, lease_ttl_s), key)
+        self._watch = ResultWatch(EntryStore(store), LeaseStore(store, lease_ttl_s), key, refused)
         self._unreadable_since: float | None = None
 
     @property
@@ -100,22 +101,33 @@ class ResultTrigger(BaseTrigger):
     :param key: the action key.
     :param lease_ttl_s: the length of leases.
     :param poll_s: seconds between two looks, at first.
+    :param refused: generation of a result that is there and doesn't count for the step.
     """
 
-    def __init__(self, workspace_url: str, key: str, lease_ttl_s: float, poll_s: float) -> None:
+    def __init__(
+        self,
+        workspace_url: str,
+        key: str,
+        lease_ttl_s: float,
+        poll_s: float,
+        refused: int | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no annotations
         self.workspace_url = workspace_url
         self.key = key
         self.lease_ttl_s = lease_ttl_s
         self.poll_s = poll_s
+        self.refused = refused
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow builds the trigger from again."""
-        return _described(self, ("workspace_url", "key", "lease_ttl_s", "poll_s"))
+        return _described(self, ("workspace_url", "key", "lease_ttl_s", "poll_s", "refused"))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event."""
-        watch = await asyncio.to_thread(PatientWatch, self.workspace_url, self.key, self.lease_ttl_s)
+        watch = await asyncio.to_thread(
+            PatientWatch, self.workspace_url, self.key, self.lease_ttl_s, self.refused
+        )
         found = await wait_for(watch, self.poll_s)
         yield TriggerEvent({"state": found.value, "seen_expired": watch.seen_expired})
 
@@ -163,7 +175,9 @@ class ReuseGateTrigger(BaseTrigger):
             if busy is None:
                 return _to_worker(answer.reason, waited_s)
             since = since or time.monotonic()
-            watch = await asyncio.to_thread(PatientWatch, answer.workspace_url, busy.key, busy.lease.ttl_s)
+            watch = await asyncio.to_thread(
+                PatientWatch, answer.workspace_url, busy.key, busy.lease.ttl_s, busy.refused
+            )
             if await wait_for(watch, answer.poll_s) is Found.FREE:
                 reason = "nobody computes the result any more"
                 return _to_worker(reason, time.monotonic() - since, watch.seen_expired)

@@ -120,7 +120,7 @@ class StepGate:
                 forced=self._forced(was_cleared),
                 ignores_results=self._ignores_results(),
                 max_staleness_s=request.controls.max_staleness_s,
-                accept_from=frozenset(request.policy.accept_from or services.accept_from),
+                accept_from=self._accepted,
                 deployment=services.deployment,
                 source_label=request.source.label,
                 waited_s=None if waited is None else waited.seconds,
@@ -151,8 +151,8 @@ class StepGate:
         :raises ResultInProgress: who it is.
         """
         view = self.leases.read(decision.key) if self._may_wait(decision) else None
-        if view is not None and not view.is_free(time.time()) and not self._is_own(view.holder):
-            raise ResultInProgress(decision.key, view)
+        if view is not None and not view.is_free(time.time()) and self._waits_for(view.holder):
+            raise ResultInProgress(decision.key, view, decision.replaces)
 
     def quarantine(self, decision: Decision) -> None:
         """Keep others from a result whose outputs were found missing or altered."""
@@ -212,12 +212,13 @@ class StepGate:
         head = self.entries.look(decision.key).head
         least = head.fence if head else 0
         lease = self.leases.take(decision.key, holder, seen_expired=expired, least_fence=least)
-        while lease is None and self._may_wait(decision):
+        while lease is None:
             self.refuse_busy(decision)
+            view = self.leases.read(decision.key)
+            if view is not None and not view.is_free(time.time()):
+                return None
             # It was given back between the two looks.
             lease = self.leases.take(decision.key, holder, least_fence=least)
-        if lease is None:
-            return None
         # Whoever had it before may only be asleep: from now on its result doesn't count.
         while lease.took_over and not self.entries.fence_off(decision.key, lease.fence):
             current = self.entries.look(decision.key).head
@@ -238,8 +239,16 @@ class StepGate:
     def _reads_results(self) -> bool:
         return self._ignores_results() is None
 
-    def _is_own(self, holder: Holder | None) -> bool:
-        return holder is not None and holder.owner == self._request.identity.step_run_id
+    def _waits_for(self, holder: Holder | None) -> bool:
+        """Whether the result of a holder would count for this step."""
+        if holder is None or holder.owner == self._request.identity.step_run_id:
+            return False
+        trusted = self._accepted
+        return not trusted or holder.deployment in trusted or holder.deployment == self._services.deployment
+
+    @property
+    def _accepted(self) -> frozenset[str]:
+        return frozenset(self._request.policy.accept_from or self._services.accept_from)
 
     def _forced(self, was_cleared: bool) -> str | None:
         if self._request.regenerate:

@@ -273,7 +273,8 @@ class StepExecution:
         self._tell(decision)
         # From now on what the step uses, such as its snapshot, is not collected.
         self._workspace.runs.write_step(self._record)
-        race = Race(self._gate.entries, decision.key) if self._is_racing(decision, lease) else None
+        is_racing = self._is_racing(decision, lease)
+        race = Race(self._gate.entries, decision.key, decision.replaces) if is_racing else None
         if not self._compute(inputs, commit, race):
             return self._take_from_winner(inputs, action, commit, decision, race)
         self._remember(commit, action, decision, lease)
@@ -294,7 +295,8 @@ class StepExecution:
             self._compute(inputs, commit, None)
             self._remember(commit, action, decision, None)
         else:
-            self._log.info("reuse: run %s was first with the same result; it is used", winner.run_id)
+            decision = decision.lost_to(winner)
+            self._tell(decision)
             commit.reuse(winner, origin)
             self._note(action)
         return self._outcome(commit, decision)

@@ -21,11 +21,13 @@ class Race:
 
     :param entries: the remembered results.
     :param key: the action key.
+    :param refused: generation of a result that is there and doesn't count for the step.
     """
 
-    def __init__(self, entries: EntryStore, key: str) -> None:
+    def __init__(self, entries: EntryStore, key: str, refused: int | None) -> None:
         self._entries = entries
         self._key = key
+        self._refused = refused
         self.winner: Entry | None = None
         """The result that was there first."""
 
@@ -50,7 +52,7 @@ class Race:
                 found = self._entries.find(self._key)
             except (StoreError, OSError):
                 continue
-            if found is not None:
+            if found is not None and found.generation != self._refused:
                 self.winner = found
                 state.request_cancel("self", f"run {found.run_id} was first with the same result")
                 return

@@ -103,12 +103,26 @@ class Decision:
     @property
     def is_forced(self) -> bool:
         """Whether the step is to compute a result of its own, whatever others have or are about to have."""
-        forced = {ReasonCode.BYPASSED_BY_RUN, ReasonCode.BYPASSED_BY_STEP, ReasonCode.SAMPLED}
+        forced = {
+            ReasonCode.BYPASSED_BY_RUN,
+            ReasonCode.BYPASSED_BY_STEP,
+            ReasonCode.SAMPLED,
+            # Nobody else's result would ever be certain to be this step's.
+            ReasonCode.WEAK_IDENTITY,
+        }
         return not forced.isdisjoint(self.codes or (self.code,))
 
     def waiting_for(self, lease: LeaseView, message: str) -> Decision:
         """Return the decision of a step that waits for somebody else's result."""
         return replace(self, lease=lease, message=message)
+
+    def lost_to(self, winner: Entry) -> Decision:
+        """Return the decision of a step that ran until somebody else's result was there first."""
+        code = ReasonCode.JOINED
+        message = (
+            f"reused the result of run {winner.run_id}, which came first while this step was computing it"
+        )
+        return Decision(code, message, self.key, (code,), entry=winner, waited_s=self.waited_s)
 
     def to_document(self) -> dict[str, Any]:
         """Return the reuse document: the same in task log, XCom ``reuse``, run record and terminal."""

@@ -258,6 +258,7 @@ class TestAStepThatDoesNotWait:
         site.hold.unlink()
         joined([holder])
         assert outcomes[0].document["reused_from"] == record["id"]
+        assert outcomes[0].reuse["code"] == "joined"
 
     def test_that_regenerates_runs_beside_a_holder(self, site: Site) -> None:
         holder = self.holding(site)
@@ -287,3 +288,56 @@ def test_a_run_that_leaves_no_results_waits_for_them_all_the_same(site: Site) ->
     assert site.run(reading).reuse["decision"] == "reuse"
     assert joined([holder]) == [0]
     assert site.executions == 1
+
+
+class TestAResultThatIsThereAndDoesNotCount:
+    """Here: one that is too old for the run that waits."""
+
+    def busy(self, site: Site, waiting: StepRequest) -> tuple[int, ResultInProgress]:
+        site.run(site.request("old"))
+        site.hold.touch()
+        holder = forked(lambda: site.run(site.request("holder", regenerate=True)))
+        site.until(lambda: site.executions == 2)
+        with pytest.raises(ResultInProgress) as busy:
+            StepExecution(waiting, site.lab.services, LOG, threading.Event()).run()
+        return holder, busy.value
+
+    def test_is_not_what_was_waited_for(self, site: Site) -> None:
+        waiting = site.request("waiter", controls=RunControls(max_staleness_s=0))
+        holder, busy = self.busy(site, waiting)
+        store = site.lab.workspace.store
+        watch = ResultWatch(EntryStore(store), LeaseStore(store, 30), busy.key, busy.refused)
+        assert watch.look() is Found.HELD
+        site.hold.unlink()
+        joined([holder])
+        assert watch.look() is Found.AVAILABLE
+
+    def test_wins_no_race(self, site: Site) -> None:
+        racing = site.request(
+            "racer", controls=RunControls(max_staleness_s=0), policy=ReusePolicy(wait="race")
+        )
+        holder, _ = self.busy(site, site.request("waiter", controls=RunControls(max_staleness_s=0)))
+        outcomes: list[StepOutcome] = []
+        thread = threading.Thread(target=lambda: outcomes.append(site.run(racing)))
+        thread.start()
+        site.until(lambda: site.executions == 3)
+        time.sleep(1.2)
+        site.hold.unlink()
+        thread.join()
+        joined([holder])
+        origin = outcomes[0].document["reused_from"]
+        assert origin is None or site.lab.record(origin)["run_id"] == "holder"
+
+
+def test_nobody_waits_for_a_result_that_would_not_be_trusted(site: Site) -> None:
+    site.lab.with_services(deployment="laptop")
+    site.hold.touch()
+    holder = forked(lambda: site.run(site.request("holder")))
+    site.until(lambda: site.executions == 1)
+    site.lab.with_services(deployment="prod", accept_from=("ci",))
+    thread = threading.Thread(target=lambda: site.run(site.request("picky")))
+    thread.start()
+    site.until(lambda: site.executions == 2)
+    site.hold.unlink()
+    thread.join()
+    assert joined([holder]) == [0]

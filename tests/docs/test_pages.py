@@ -64,6 +64,8 @@ def test_a_console_block_is_commands_each_with_its_output(pages: ModuleType) -> 
         ("id 0ee83b54-36f8-50f0-b897-cd706032c9d8", "id 70f33304-523a-59c7-a5e3-18730c9891cc"),
         ("(f088ddca → ef614dfb)", "(12345abc → 00000000a)"),
         ("rmse 62.37…", "rmse 62.37352477085918"),
+        ("step   took\ntrain  0.4 s", "step     took\ntrain  12.4 s"),
+        ("12 min old", "45 s old"),
         ("first\n…\nlast", "first\n1\n2\nlast"),
         ("first\n…\nlast", "first\nlast"),
     ],

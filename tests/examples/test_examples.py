@@ -75,3 +75,16 @@ def test_steps_mix_with_ordinary_tasks(workspace: WorkspaceHandle) -> None:
     assert [steps[f"study.describe[{index}]"]["tags"]["column"] for index in range(3)] == ["age", "bmi", "bp"]
     assert steps["study.correlate[-1]"]["arguments"][:2] == ["--target", "progression"]
     assert "the strongest correlation is with bmi" in printed
+
+
+def test_whether_there_is_a_result_decides_which_tasks_run(workspace: WorkspaceHandle) -> None:
+    def run(**parameters: Any) -> tuple[bool, dict[str, str]]:
+        printed = run_dag("reuse", **parameters)
+        steps = latest_steps(workspace, "reuse")
+        decisions = {name.partition("[")[0]: step["reuse"]["decision"] for name, step in steps.items()}
+        return "task_id=machine.order" in printed, decisions
+
+    assert run() == (True, {"simulate": "run", "summarize": "run"})
+    assert run(build="7") == (False, {"simulate": "reuse", "summarize": "reuse"})
+    assert run(regenerate_outputs=["simulate"]) == (True, {"simulate": "run", "summarize": "reuse"})
+    assert run(points=100) == (True, {"simulate": "run", "summarize": "run"})

@@ -275,7 +275,7 @@ def test_how_often_a_step_is_mapped_over_a_task_is_not_known(pipelines):
         (RunControls(regenerate=("train",), regenerate_downstream=True), ["reuse", "run", "run"]),
         (RunControls(max_staleness_s=0.0), ["run", "depends", "depends"]),
         (RunControls(max_staleness_s=3600.0), ["reuse", "reuse", "reuse"]),
-        (RunControls.from_conf({"reuse": "off"}), ["run", "depends", "depends"]),
+        (RunControls.from_conf({"reuse": "off"}), ["run", "run", "run"]),
         (RunControls.from_conf({"reuse": "read"}), ["reuse", "reuse", "reuse"]),
     ],
 )

@@ -58,7 +58,7 @@ def soon(action):
 @pytest.mark.parametrize(
     "trigger",
     [
-        ResultTrigger("/workspace", KEY, 60.0, 2.0),
+        ResultTrigger("/workspace", KEY, 60.0, 2.0, 3),
         ReuseGateTrigger('{"schema":1}'),
         StepReuseTrigger("/workspace", {KEY: 3}, 60.0, 600.0, 12.5),
     ],
