@@ -59,9 +59,9 @@ def _params(dag: DAG) -> dict[str, Param]:
             section=_SECTION,
         ),
         REUSE: Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *(mode.value for mode in RunReuse)],
+            RunReuse.READWRITE.value,
+            type="string",
+            enum=[mode.value for mode in reversed(RunReuse)],
             title="Earlier results",
             description="off: use none and keep none; read: keep none; readwrite: both.",
             section=_SECTION,

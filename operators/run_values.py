@@ -12,7 +12,7 @@ from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.request import Upstream
 from airflow_azureml.operators.services import workspace_of
-from airflow_azureml.reuse.controls import CONTROL_NAMES
+from airflow_azureml.reuse.controls import CONTROL_NAMES, RunReuse
 from airflow_azureml.runtime.exceptions import ObjectNotFound, StepCanceled, UserErrorException
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from airflow_azureml.model.identity import OutputIdentity
     from airflow_azureml.operators.step import PipelineStep
+
+_USUAL = (None, False, "", RunReuse.READWRITE.value)
 
 
 def step_identity(step: PipelineStep, context: Context, deployment: str) -> StepIdentity:
@@ -68,7 +70,10 @@ def parameter_values(step: PipelineStep, context: Context) -> dict[str, Any]:
 def run_parameters(context: Context) -> dict[str, Any]:
     """Return all parameters of the DAG run with their values, for the record of the run."""
     return {
-        str(name): value for name, value in context["params"].items() if name not in CONTROL_NAMES or value
+        str(name): value
+        for name, value in context["params"].items()
+        # A form sends the controls of reuse in any case; they say something where they differ from the usual.
+        if name not in CONTROL_NAMES or value not in _USUAL
     }
 
 

@@ -64,7 +64,7 @@ def test_a_plan_of_a_pipeline_that_never_ran_has_no_times(terminal):
         (["--regenerate", "prepare", "--downstream"], ["run", "run"]),
         (["--max-staleness", "0s"], ["run", "depends"]),
         (["--max-staleness", "7d"], ["reuse", "reuse"]),
-        (["--reuse", "off"], ["run", "depends"]),
+        (["--reuse", "off"], ["run", "run"]),
     ],
 )
 def test_a_plan_takes_the_controls_of_a_run(terminal, options, expected):
