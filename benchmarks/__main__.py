@@ -1,13 +1,21 @@
-"""All benchmarks, or the named ones: ``python -m benchmarks [hashing] [imports] [parse] [step]``."""
+"""All benchmarks, or the named ones: ``python -m benchmarks [hashing] [imports] [parse] [plan] [reuse] [reuse_peers] [step]``."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import hashing, imports, parse, step
+from benchmarks import hashing, imports, parse, plan, reuse, reuse_peers, step
 from benchmarks.measure import machine
 
-BENCHMARKS = {"imports": imports.main, "parse": parse.main, "hashing": hashing.main, "step": step.main}
+BENCHMARKS = {
+    "imports": imports.main,
+    "parse": parse.main,
+    "hashing": hashing.main,
+    "plan": plan.main,
+    "step": step.main,
+    "reuse": reuse.main,
+    "reuse_peers": reuse_peers.main,
+}
 
 
 def main(names: list[str]) -> int:
