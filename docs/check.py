@@ -227,8 +227,9 @@ def make_database(place: Path, environment: dict[str, str]) -> Path:
 
 def try_page(path: Path, place: Path, database: Path, environment: dict[str, str]) -> Page:
     """Try the blocks of one page."""
-    home = place / path.stem
-    home.mkdir()
+    # Away from what the pages share, whatever they are called.
+    home = place / "pages" / path.stem
+    home.mkdir(parents=True)
     shutil.copyfile(database, home / database.name)
     page = Page(path, home, {**environment, "AIRFLOW_HOME": str(home)})
     started = time.monotonic()
