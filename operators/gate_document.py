@@ -135,7 +135,7 @@ def _source(step: PythonScriptStep) -> dict[str, Any]:
     return {
         "directory": str(source_directory_of(step)),
         "hash_paths": list(step.hash_paths or ()),
-        "other_scripts": sorted(other_scripts(step)),
+        "other_scripts": sorted(set(other_scripts(step))),
     }
 
 
