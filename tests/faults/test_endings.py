@@ -60,7 +60,7 @@ def test_the_traceback_of_the_script_comes_first_then_one_line_each(airflow: "Fa
     (error,) = log[events.index("Task failed with exception")]["error_detail"]
     assert (error["exc_type"], error["exc_value"]) == ("StepFailed", "script raises.py: exit code 1")
     assert [frame for frame in error["frames"] if "/airflow/" not in frame["filename"]] == error["frames"][
-        -1:
+        -2:
     ]
 
 

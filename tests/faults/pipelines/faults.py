@@ -2,14 +2,17 @@
 
 from datetime import timedelta
 
-from airflow_azureml import OutputFileDatasetConfig, Pipeline, PipelineData, PipelineParameter
+from airflow_azureml import OutputFileDatasetConfig, Pipeline, PipelineData, PipelineParameter, ReusePolicy
 from airflow_azureml.operators import PythonScriptStep
 
 AT_ONCE = {"retries": 1, "retry_delay": timedelta(0)}
 
 
 def step(script, name="step", *arguments, **options):
-    """A step that declares an output of every kind; ``traces.py`` writes them."""
+    """A step that declares an output of every kind; ``traces.py`` writes them.
+
+    Many pipelines have one script: none of them waits for the result of another.
+    """
     out = PipelineData("out")
     kept = OutputFileDatasetConfig("kept").register_on_complete(f"kept_of_{name}_in_{script[:-3]}")
     return PythonScriptStep(
@@ -18,6 +21,7 @@ def step(script, name="step", *arguments, **options):
         arguments=["--out", out, "--kept", kept, "--try", "{{ ti.try_number }}", *arguments],
         outputs=[out],
         source_directory="scripts",
+        reuse_policy=ReusePolicy(wait="never"),
         **options,
     )
 
