@@ -1,8 +1,10 @@
 """The few calls of Airflow's REST API that the demonstration makes."""
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ _HEALTH_CHECK_S = 10.0
 _UNHEALTHY_LIMIT_S = 180.0
 # Airflow's first answers can take long on a small machine: it imports as it goes.
 _REQUEST_TIMEOUT_S = 120.0
+_TRIES = 5
 _SERVICES = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
@@ -77,10 +80,12 @@ class AirflowRest:
 
     def trigger(self, dag_id: str, parameters: Mapping[str, Any]) -> str:
         """Start a run of the DAG and return its id."""
-        body = {"logical_date": None, "conf": dict(parameters)}
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        answer.raise_for_status()
-        run_id: str = answer.json()["dag_run_id"]
+        # An id of our own: when an answer comes too late the run is there already, and asking again must not start another one.
+        run_id = f"manual__{datetime.now(UTC).isoformat()}_{secrets.token_hex(4)}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(parameters)}
+        answer = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        if answer.status_code != httpx.codes.CONFLICT:
+            answer.raise_for_status()
         return run_id
 
     def follow(
@@ -112,8 +117,20 @@ class AirflowRest:
         ]
         return found
 
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request that may be sent twice; again when Airflow is too busy to answer in time.
+
+        :param options: as for ``httpx.Client.request``.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return self._client.request(method, path, **options)
+            except httpx.TimeoutException:
+                self._check()
+        return self._client.request(method, path, **options)
+
     def _get(self, path: str) -> Any:
-        answer = self._client.get(path)
+        answer = self.request("GET", path)
         answer.raise_for_status()
         return answer.json()
 

@@ -88,10 +88,27 @@ def test_the_password_becomes_a_token_for_what_follows(tmp_path: Path) -> None:
     rest = client(tmp_path, answers)
     rest.log_in()
 
-    assert rest.trigger("diabetes", {"alpha": 0.7}) == "r"
+    run_id = rest.trigger("diabetes", {"alpha": 0.7})
     assert json.loads(seen[0].content) == {"username": "admin", "password": "secret"}
     assert seen[1].headers["Authorization"] == "Bearer t"
-    assert json.loads(seen[1].content) == {"logical_date": None, "conf": {"alpha": 0.7}}
+    assert json.loads(seen[1].content) == {
+        "dag_run_id": run_id,
+        "logical_date": None,
+        "conf": {"alpha": 0.7},
+    }
+
+
+def test_a_run_whose_start_is_answered_too_late_is_not_started_twice(tmp_path: Path) -> None:
+    started: list[str] = []
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        run_id = json.loads(request.content)["dag_run_id"]
+        if run_id in started:
+            return httpx.Response(409)
+        started.append(run_id)
+        raise httpx.ReadTimeout("too late")
+
+    assert [client(tmp_path, answers).trigger("diabetes", {})] == started
 
 
 def test_a_dag_that_cannot_be_read_is_reported_at_once(tmp_path: Path) -> None:

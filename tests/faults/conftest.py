@@ -169,7 +169,7 @@ class FaultyAirflow:
                 self.ask("PATCH", run.path, json={"state": "failed"})
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
-        answer = self.rest._client.request(method, path, **options)
+        answer = self.rest.request(method, path, **options)
         answer.raise_for_status()
         return answer.json()
 

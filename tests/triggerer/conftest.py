@@ -129,7 +129,7 @@ class Airflow:
         return self.meetings[-1]
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
-        answer = self.rest._client.request(method, path, **options)
+        answer = self.rest.request(method, path, **options)
         answer.raise_for_status()
         return answer.json()
 
