@@ -203,6 +203,7 @@ class PythonScriptStep(PipelineStep):
         :param context: Airflow's task context, or what stands in for it in a plan.
         """
         from airflow_azureml.compute.request import StepRequest
+        from airflow_azureml.compute.script_work import ScriptWork
         from airflow_azureml.operators import run_values
         from airflow_azureml.operators.controls import is_regenerated, run_controls
 
@@ -219,9 +220,7 @@ class PythonScriptStep(PipelineStep):
             run_parameters=run_values.run_parameters(context),
             url=run_values.run_url(context),
             upstream=upstream,
-            script=self.script(),
-            source=self.source(),
-            environment=self.effective_environment,
+            work=ScriptWork(self.script(), self.source(), self.effective_environment),
             default_datastore=getattr(self.dag, "default_datastore", None),
             allow_reuse=self.allow_reuse,
             regenerate=is_regenerated(self, controls),

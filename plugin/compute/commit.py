@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_azureml.compute.records import finish
-from airflow_azureml.compute.step_log import LOG_NAME
 from airflow_azureml.model.port_types import OutputPort
 from airflow_azureml.model.reading import definition_at
 from airflow_azureml.model.status import RunStatus
@@ -19,9 +18,8 @@ from airflow_azureml.reuse.entries import Entry, EntryStore
 from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound, StepFailed
 
 if TYPE_CHECKING:
-    from airflow_azureml.compute.local import LocalRun
     from airflow_azureml.compute.outputs import StoredOutput
-    from airflow_azureml.compute.staging import OutputStaging
+    from airflow_azureml.compute.work import Staged, WorkRun
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.stat_cache import StatCache
 
@@ -58,10 +56,10 @@ class Commit:
         self._record = record
         self._ports = {port.name: port for port in ports}
 
-    def results(self, run: LocalRun, outputs: Iterable[StoredOutput], cache: StatCache) -> None:
-        """Make what a script left count.
+    def results(self, run: WorkRun, outputs: Iterable[StoredOutput], cache: StatCache) -> None:
+        """Make what came of a step's work count.
 
-        :param run: the script's run, ended well.
+        :param run: the work, ended well.
         :param outputs: what it wrote, hashed and still staged.
         :param cache: learns the hashes of the outputs.
         :raises StepFailed: a later try has taken the step over.
@@ -77,13 +75,9 @@ class Commit:
             publication.is_complete = True
             self._make_count(record)
 
-    def keep_log(self, run: LocalRun) -> None:
-        """Put what the script printed into the run record's place."""
-        if not run.folder.log.is_file():
-            return
-        key = self._workspace.runs.log_key(self._record["id"], LOG_NAME)
-        self._workspace.store.put_file(key, run.folder.log)
-        self._record["logs"] = [{"name": LOG_NAME, "size_bytes": run.folder.log.stat().st_size, "key": key}]
+    def keep_log(self, run: WorkRun) -> None:
+        """Put what the work printed into the run record's place."""
+        self._record["logs"] = run.keep_log()
 
     def refer(self, entry: Entry) -> None:
         """Write down that this step is about to use an earlier result.
@@ -232,7 +226,7 @@ class _Publication:
     :param may_count: whether the commit marker is there; asked when its writing was tried and failed.
     """
 
-    def __init__(self, staging: OutputStaging, may_count: Callable[[], bool | None]) -> None:
+    def __init__(self, staging: Staged, may_count: Callable[[], bool | None]) -> None:
         self._staging = staging
         self._may_count = may_count
         self.is_complete = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from airflow_azureml.compute.environment_identity import Build, EnvironmentIdentity, environment_identity
+from airflow_azureml.compute.environment_identity import Build, EnvironmentIdentity
 from airflow_azureml.compute.inputs import ResolvedInput
 from airflow_azureml.compute.output_checks import check_output
 from airflow_azureml.compute.outputs import load_manifest
@@ -69,15 +69,13 @@ class StepGate:
     @cached_property
     def code(self) -> TreeManifest:
         """The source files that the step's result depends on."""
-        return self._request.source.code()
+        return self._request.work.code()
 
     @cached_property
     def environment(self) -> EnvironmentIdentity:
         """What the step's environment is known by."""
         request = self._request
-        return environment_identity(
-            self._services.environments, request.environment, request.policy.env, self._secrecy, self._build
-        )
+        return request.work.environment(self._services, request.policy.env, self._secrecy, self._build)
 
     @property
     def keeps_results(self) -> bool:
@@ -122,7 +120,7 @@ class StepGate:
                 max_staleness_s=request.controls.max_staleness_s,
                 accept_from=self._accepted,
                 deployment=services.deployment,
-                source_label=request.source.label,
+                source_label=request.work.label,
                 waited_s=None if waited is None else waited.seconds,
             )
         )

@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 from airflow_azureml.compute.cancel import canceled
 from airflow_azureml.compute.commit import Commit, origin_of
 from airflow_azureml.compute.deciding import StepGate, Waited
-from airflow_azureml.compute.environments import Interpreter
 from airflow_azureml.compute.inputs import InputDamaged, ResolvedInput
-from airflow_azureml.compute.local import LocalRun, describe
 from airflow_azureml.compute.outputs import save_manifest
 from airflow_azureml.compute.racing import Race
 from airflow_azureml.compute.records import (
@@ -28,9 +26,9 @@ from airflow_azureml.compute.records import (
 from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest, output_places
 from airflow_azureml.compute.staging import withdraw_outputs
 from airflow_azureml.compute.step_inputs import resolve_inputs
-from airflow_azureml.compute.task_log import TaskLog
+from airflow_azureml.compute.task_log import TaskLog, describe
+from airflow_azureml.compute.work import WorkRun
 from airflow_azureml.compute.working_directory import WorkingDirectory
-from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.status import RunStatus
 from airflow_azureml.reuse.action import Action
 from airflow_azureml.reuse.entries import Entry, StaleHolder
@@ -90,7 +88,8 @@ class StepExecution:
         :raises AzureMLException: anything else that kept the step from succeeding; ``transient`` says whether a retry may help.
         """
         self._waited = waited
-        self._gate = StepGate(self._request, self._services, self._log, build=self._build)
+        build = self._request.work.build(self._services, self._log, self._stopping)
+        self._gate = StepGate(self._request, self._services, self._log, build=build)
         return self._lived(self._decide_and_run)
 
     def reuse_only(self, waited: Waited | None = None) -> StepOutcome | None:
@@ -138,11 +137,6 @@ class StepExecution:
             status = RunStatus.CANCELED if self._stopping.is_set() else RunStatus.FAILED
             self._close(status, str(error) if isinstance(error, AzureMLException) else describe(error))
             raise
-
-    def _build(self, environment: Environment) -> Interpreter:
-        return self._services.environments.ensure(
-            environment, lambda line: self._log.info("%s", line), self._stopping
-        )
 
     def _open_records(self) -> None:
         request = self._request
@@ -196,7 +190,7 @@ class StepExecution:
             item.name: {**item.document, "mode": item.port.mode, "identity": item.identity.to_document()}
             for item in inputs
         }
-        self._record["snapshot"] = self._request.source.digest
+        self._record["snapshot"] = self._request.work.snapshot
         self._record["environment"] = {"digest": self._gate.environment.digest}
         return inputs, self._gate.action(inputs)
 
@@ -237,8 +231,8 @@ class StepExecution:
     def _tell(self, decision: Decision) -> None:
         self._record["reuse"] = decision.to_document()
         self._log.info("reuse: %s", decision.message)
-        if self._request.source.scope_note:
-            self._log.info("reuse: %s", self._request.source.scope_note)
+        if self._request.work.note:
+            self._log.info("reuse: %s", self._request.work.note)
         self._on_decision(decision.to_document())
 
     def _reuse(self, decision: Decision, entry: Entry, commit: Commit, action: Action) -> bool:
@@ -302,8 +296,9 @@ class StepExecution:
         return self._outcome(commit, decision)
 
     def _compute(self, inputs: list[ResolvedInput], commit: Commit, race: Race | None) -> bool:
-        """Run the script and commit what it left; return False when somebody else's result was there first."""
-        with LocalRun(self._request, self._services, self._record, self._log, self._stopping) as run:
+        """Do the work and commit what came of it; return False when somebody else's result was there first."""
+        request = self._request
+        with request.work.begin(request, self._services, self._record, self._log, self._stopping) as run:
             try:
                 with race.against(run.state) if race else nullcontext():
                     outputs = run.compute(inputs)
@@ -319,7 +314,7 @@ class StepExecution:
     def _is_racing(self, decision: Decision, lease: Lease | None) -> bool:
         return self._request.policy.wait == Wait.RACE and lease is None and not decision.is_forced
 
-    def _keep_log(self, run: LocalRun, commit: Commit) -> None:
+    def _keep_log(self, run: WorkRun, commit: Commit) -> None:
         """Keep the log of a script that failed; trouble with that must not hide why it failed."""
         try:
             commit.keep_log(run)

@@ -20,9 +20,10 @@ from airflow_azureml.compute.process import run_process
 from airflow_azureml.compute.process_status import ExitStatus
 from airflow_azureml.compute.request import ExecutionServices, StepRequest, output_places
 from airflow_azureml.compute.run_server import RunServer
+from airflow_azureml.compute.script_work import ScriptWork
 from airflow_azureml.compute.staging import OutputStaging
-from airflow_azureml.compute.step_log import StepLog
-from airflow_azureml.compute.task_log import TaskLog
+from airflow_azureml.compute.step_log import LOG_NAME, StepLog
+from airflow_azureml.compute.task_log import TaskLog, describe
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
 from airflow_azureml.compute.views import InputViews
 from airflow_azureml.compute.working_directory import WorkingDirectory
@@ -46,6 +47,7 @@ class LocalRun:
     Used as a context: leaving it after success removes the folder, after a failure keeps it for people to look at.
 
     :param request: the step.
+    :param work: script, code and environment.
     :param services: what it works with.
     :param record: the step's record; what becomes known is put in.
     :param log: the task log.
@@ -55,19 +57,21 @@ class LocalRun:
     def __init__(
         self,
         request: StepRequest,
+        work: ScriptWork,
         services: ExecutionServices,
         record: dict[str, Any],
         log: TaskLog,
         stopping: threading.Event,
     ) -> None:
         self._request = request
+        self._work = work
         self._services = services
         self._record = record
         self._log = log
         self._stopping = stopping
         self.folder = WorkingDirectory(services.scratch, request.identity.step_run_id)
         identity = request.identity
-        record["git"] = request.source.git()
+        record["git"] = work.source.git()
         self.state = RunState(
             services.workspace,
             identity.step_run_id,
@@ -80,7 +84,7 @@ class LocalRun:
             details={"target": "local"},
             properties={
                 "StepType": identity.step_type,
-                "ContentSnapshotId": request.source.digest,
+                "ContentSnapshotId": work.source.digest,
                 **record["git"],
             },
         )
@@ -119,7 +123,7 @@ class LocalRun:
                 "python_version": interpreter.version,
                 "packages": (interpreter.lock or "").splitlines(),
             }
-            self._request.source.lay_out(self.folder.code, self._services.cache / "snapshots", self._tell)
+            self._work.source.lay_out(self.folder.code, self._services.cache / "snapshots", self._tell)
             for name in (OUTPUTS, LOGS):
                 (self.folder.code / name).mkdir(exist_ok=True)
             try:
@@ -130,8 +134,17 @@ class LocalRun:
         self._judge(status)
         return self.staging.collect()
 
+    def keep_log(self) -> list[dict[str, Any]]:
+        """Put what the script printed into the place of the run record."""
+        if not self.folder.log.is_file():
+            return []
+        workspace, step_run_id = self._services.workspace, self._request.identity.step_run_id
+        key = workspace.runs.log_key(step_run_id, LOG_NAME)
+        workspace.store.put_file(key, self.folder.log)
+        return [{"name": LOG_NAME, "size_bytes": self.folder.log.stat().st_size, "key": key}]
+
     def _interpreter(self) -> Interpreter:
-        return self._services.environments.ensure(self._request.environment, self._tell, self._stopping)
+        return self._services.environments.ensure(self._work.declared, self._tell, self._stopping)
 
     def _tell(self, line: str) -> None:
         self._log.info("%s", line)
@@ -157,7 +170,7 @@ class LocalRun:
             environment = self._variables(interpreter, inputs, input_values, output_values)
             environment[SOCKET_VARIABLE] = str(server.path)
             return run_process(
-                [interpreter.python, "-u", self.folder.code / self._request.script, *arguments],
+                [interpreter.python, "-u", self.folder.code / self._work.script, *arguments],
                 cwd=self.folder.code,
                 env=environment,
                 on_line=log.line,
@@ -209,7 +222,7 @@ class LocalRun:
             )
         if not status.succeeded:
             raise StepFailed(
-                f"script {self._request.script}: {status.describe()}",
+                f"script {self._work.script}: {status.describe()}",
                 exit_code=status.code,
                 signal=status.signal,
             )
@@ -235,13 +248,6 @@ class LocalRun:
             self._log.error(
                 "to try: correct the cause above and clear this task; steps that succeeded are reused"
             )
-
-
-def describe(error: BaseException) -> str:
-    """Return one line about an error that is not ours, such as Airflow's when the step's time is up."""
-    return (
-        f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
-    )
 
 
 def _held_by(interpreter: Interpreter) -> tuple[int, ...]:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.outputs import StoredOutput
-from airflow_azureml.compute.source import StepSource
 from airflow_azureml.compute.staging import Place, find_places
-from airflow_azureml.model.environment import Environment
+from airflow_azureml.compute.work import StepWork
 from airflow_azureml.model.ports import Ports
 from airflow_azureml.reuse.controls import RunControls
 from airflow_azureml.reuse.policy import ReusePolicy
@@ -48,9 +47,7 @@ class StepRequest:
     :param ports: inputs, outputs and arguments.
     :param parameters: values of the pipeline parameters the step uses, in their types.
     :param upstream: input name to what its producer wrote in this run.
-    :param script: the script's path inside the source, POSIX.
-    :param source: where the code comes from.
-    :param environment: the step's interpreter and packages.
+    :param work: what the step does.
     :param default_datastore: datastore of outputs that name none; ``None`` for the workspace's.
     :param allow_reuse: the step's own switch.
     :param regenerate: run although there is a result: this run asked for it, for this step (v1 ``regenerate_outputs``).
@@ -65,9 +62,7 @@ class StepRequest:
     ports: Ports
     parameters: Mapping[str, Any]
     upstream: Mapping[str, Upstream]
-    script: str
-    source: StepSource
-    environment: Environment
+    work: StepWork
     default_datastore: str | None = None
     allow_reuse: bool = True
     regenerate: bool = False

@@ -58,7 +58,8 @@ def step_action(
     return build_action(
         step_type=request.identity.step_type,
         step_version=STEP_VERSION,
-        script=request.script,
+        script=request.work.script,
+        settings=request.work.settings,
         code=code,
         arguments=[token_to_document(token) for token in ports.arguments],
         parameters={name: value for name, value in parameters.items() if name not in policy.ignore_params},

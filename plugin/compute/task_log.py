@@ -16,3 +16,10 @@ class TaskLog(Protocol):
 
     def error(self, message: str, /, *args: Any) -> Any:
         """Say what went wrong."""
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about an error that is not ours, such as Airflow's when the step's time is up."""
+    return (
+        f"stopped by {type(error).__name__}: {error}" if str(error) else f"stopped by {type(error).__name__}"
+    )

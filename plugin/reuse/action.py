@@ -144,6 +144,7 @@ def build_action(
     step_version: int,
     script: str,
     code: str,
+    settings: Mapping[str, Any] | None = None,
     arguments: Sequence[Any],
     parameters: Mapping[str, Any],
     variables: Mapping[str, Any],
@@ -164,6 +165,7 @@ def build_action(
     :param step_version: version of that step type's behaviour; raised when the same definition would do something else.
     :param script: script path inside the source directory, POSIX.
     :param code: hex digest of the source files that the result depends on.
+    :param settings: what else of the definition decides about the result, by argument name.
     :param arguments: the argument vector as token documents, with placeholders where data or parameters are bound.
     :param parameters: parameter name to the value of this run.
     :param variables: v1's ``params`` of the step: name to the document of an argument.
@@ -198,6 +200,9 @@ def build_action(
         "scope": None if scope is None else dict(scope),
         "salt": salt,
     }
+    if settings:
+        # Only where there are any: the keys of script steps stay what they were.
+        document["settings"] = _all_typed(settings, secrecy)
     return Action(
         document=document,
         key=digest_of(document),

@@ -88,6 +88,7 @@ def differences(
         *_code(before, after, files_of, source_label),
         *_values("parameter", before["parameters"], after["parameters"]),
         *_values("params", before["variables"], after["variables"]),
+        *_values("argument", before.get("settings", {}), after.get("settings", {})),
         *input_differences(before["inputs"], after["inputs"], earlier.details.get("inputs") or {}, action),
         *environment_differences(
             before["environment"], after["environment"], specification, action.environment

@@ -22,6 +22,7 @@ from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.process_status import ExitStatus
 from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest, Upstream
+from airflow_azureml.compute.script_work import ScriptWork
 from airflow_azureml.compute.source import DirectorySource
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import bind_ports
@@ -104,11 +105,13 @@ class Lab:
             ports=ports,
             parameters={**defaults, **(parameters or {})},
             upstream=upstream,
-            script=script,
-            source=DirectorySource.scan(
-                self.workspace, self.code, hash_paths, self.services.hashes, 1 << 20, script=script
+            work=ScriptWork(
+                script,
+                DirectorySource.scan(
+                    self.workspace, self.code, hash_paths, self.services.hashes, 1 << 20, script=script
+                ),
+                more.pop("environment", None) or Environment.from_interpreter("here", sys.executable),
             ),
-            environment=more.pop("environment", Environment.from_interpreter("here", sys.executable)),
             **more,
         )
 

@@ -21,6 +21,7 @@ from airflow_azureml.compute.environments import EnvironmentCache
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.request import ExecutionServices, StepRequest
+from airflow_azureml.compute.script_work import ScriptWork
 from airflow_azureml.compute.source import DirectorySource, SnapshotSource, file_table
 from airflow_azureml.compute.step_action import secrecy_of, step_action
 from airflow_azureml.compute.step_inputs import resolve_inputs
@@ -183,9 +184,7 @@ class Step:
             ports=ports,
             parameters={**defaults, **self.values},
             upstream={},
-            script=self.script,
-            source=source,
-            environment=self.environment,
+            work=ScriptWork(self.script, source, self.environment),
             policy=self.policy,
             version=self.version,
             **self.more,
