@@ -1,11 +1,12 @@
 """What Airflow learns about this package.
 
-Airflow imports this module in every one of its processes, so it imports nothing but the version.
+Airflow imports this module in every one of its processes, so it imports nothing but plain data.
 """
 
 from typing import Any
 
 from airflow_azureml import __version__
+from airflow_azureml.connection_types import CONNECTION_TYPES
 
 INTEGRATION = "Azure ML pipelines"
 
@@ -93,6 +94,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": "integer",
         "example": "1000",
         "default": "300",
+    },
+    "data_cache_limit_mb": {
+        "description": (
+            "How many MiB of files of remote datastores may be kept below the cache directory, for all steps of this machine. "
+            "What was not used for longest goes first; what a running step uses stays in any case. 0: no limit."
+        ),
+        "type": "integer",
+        "example": "102400",
+        "default": "20480",
+    },
+    "mount": {
+        "description": (
+            "How mounted inputs on remote datastores are read: ``auto`` (on demand where the machine can mount, else downloaded "
+            "first), ``download``, or ``fuse`` (fail where the machine cannot mount)."
+        ),
+        "type": "string",
+        "example": "download",
+        "default": "auto",
     },
     "memory_limit_mb": {
         "description": "Memory in MiB that the processes of a local step may use together. 0: no limit.",
@@ -191,9 +210,14 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["airflow_azureml.operators.python_script"],
+                "python-modules": [
+                    "airflow_azureml.operators.data_transfer",
+                    "airflow_azureml.operators.python_script",
+                ],
             }
         ],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["airflow_azureml.hooks.storage"]}],
+        "connection-types": CONNECTION_TYPES,
         "sensors": [
             {
                 "integration-name": INTEGRATION,

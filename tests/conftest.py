@@ -20,6 +20,9 @@ os.environ.update(
 
 REPOSITORY = Path(__file__).parent.parent
 
+# Services with fixtures of their own; see tests/services.
+pytest_plugins = ["azure_files_server", "azurite_service", "dbfs_server", "postgresql_service", "s3_service"]
+
 
 def _program(*names: str, also_in: str = "") -> str | None:
     folders = [str(folder) for folder in sorted(Path("/").glob(also_in), reverse=True)] if also_in else []
@@ -38,11 +41,18 @@ def _needs_docker() -> str | None:
     return None
 
 
+def _needs_fuse() -> str | None:
+    from airflow_azureml.compute.mounting.kernel import why_not
+
+    return why_not()
+
+
 # What is missing, or None when the service can be used.
 SERVICES = {
-    "azurite": lambda: _needs_program("azurite"),
+    "azurite": lambda: _needs_program(os.environ.get("AZURITE") or "azurite-blob"),
     "browser": lambda: _needs_program("chromium", "chromium-browser", "google-chrome"),
     "docker": _needs_docker,
+    "fuse": _needs_fuse,
     "postgresql": lambda: _needs_program("initdb", also_in="usr/lib/postgresql/*/bin"),
 }
 

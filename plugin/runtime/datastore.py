@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from airflow_azureml.runtime import service
+from airflow_azureml.runtime.datastore_registration import DatastoreRegistration
 from airflow_azureml.runtime.exceptions import UserErrorException
 from airflow_azureml.runtime.files import download_to, files_below
 
@@ -13,7 +14,33 @@ if TYPE_CHECKING:
     from airflow_azureml.runtime.workspace import Workspace
 
 
-class Datastore:
+class DatastoreFile(NamedTuple):
+    """A file on a datastore.
+
+    :param path: relative to the datastore.
+    :param size_bytes: its size.
+    :param modified: when it was last written, seconds since the epoch.
+    :param etag: changes with every write; None where a store has no such thing.
+    """
+
+    path: str
+    size_bytes: int
+    modified: float
+    etag: Optional[str]
+
+
+class DatastoreFolder(NamedTuple):
+    """One level of a datastore.
+
+    :param folders: names of the folders.
+    :param files: the files.
+    """
+
+    folders: List[str]
+    files: List[DatastoreFile]
+
+
+class Datastore(DatastoreRegistration):
     """A datastore of the workspace.
 
     :param workspace: the workspace.
@@ -69,8 +96,28 @@ class Datastore:
 
     @property
     def container_name(self) -> str | None:
-        """The container, of a datastore that has one."""
-        return self._record.get("container")
+        """The container, file share, file system or bucket, of a datastore that has one."""
+        return None if self._is_database else self._record.get("container")
+
+    @property
+    def database_name(self) -> str | None:
+        """The database, of a datastore that is one."""
+        return self._record.get("container") if self._is_database else None
+
+    @property
+    def account_name(self) -> str | None:
+        """The storage account, as it was registered."""
+        return None if self._is_database else self._record.get("account")
+
+    @property
+    def server_name(self) -> str | None:
+        """The server of a database, as it was registered."""
+        return self._record.get("account") if self._is_database else None
+
+    @property
+    def connection_id(self) -> str | None:
+        """The Airflow connection behind it; None for a folder."""
+        return self._record.get("connection_id")
 
     @property
     def workspace(self) -> Workspace:
@@ -99,31 +146,9 @@ class Datastore:
         """Forget it; its data stay."""
         service.call("datastore.unregister", name=self.name)
 
-    @staticmethod
-    def register_local_folder(
-        workspace: Workspace | None,
-        datastore_name: str,
-        path: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        description: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-    ) -> Datastore:
-        """Register a folder of this machine as a datastore.
-
-        :param path: the folder; relative ones are made absolute.
-        :param overwrite: replace a datastore of that name.
-        :raises UserErrorException: the name is taken, or this is a step: steps cannot register datastores.
-        """
-        record = service.call(
-            "datastore.register_local_folder",
-            name=datastore_name,
-            root=os.path.abspath(os.fspath(path)),
-            overwrite=overwrite,
-            description=description,
-            tags=dict(tags or {}),
-        )
-        return Datastore.from_record(record, workspace)
+    @property
+    def _is_database(self) -> bool:
+        return self.datastore_type in ("AzureSqlDatabase", "AzurePostgreSql", "AzureMySql")
 
     # -- paths on it --------------------------------------------------------------------------------------------
 
@@ -153,6 +178,18 @@ class Datastore:
         return self.path().as_upload(path_on_compute)
 
     # -- files --------------------------------------------------------------------------------------------------
+
+    def browse(self, path: str | None = None) -> DatastoreFolder:
+        """Return one level of the datastore.
+
+        :param path: folder on the datastore; default: its root.
+        """
+        found = service.call("datastore.browse", name=self.name, path=_relative(path))
+        files = [
+            DatastoreFile(file["path"], file["size_bytes"], file["modified"], file.get("etag"))
+            for file in found["files"]
+        ]
+        return DatastoreFolder(list(found["folders"]), files)
 
     def upload(
         self,
@@ -256,35 +293,6 @@ class DatastorePath:
         self.datastore = datastore
         self.path_on_datastore = path_on_datastore
         self.data_reference_name = data_reference_name or datastore.name
-
-
-def _register_elsewhere(kind: str) -> Any:
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        """Refuse: this type of datastore isn't supported yet.
-
-        :raises UserErrorException: always.
-        """
-        raise UserErrorException(
-            f"Datastore.register_{kind}: datastores of this type aren't supported yet; local folders are "
-            "(Datastore.register_local_folder)"
-        )
-
-    refuse.__name__ = "register_" + kind
-    return staticmethod(refuse)
-
-
-for _kind in (
-    "azure_blob_container",
-    "azure_file_share",
-    "azure_data_lake",
-    "azure_data_lake_gen2",
-    "azure_sql_database",
-    "azure_postgre_sql",
-    "azure_my_sql",
-    "dbfs",
-    "hdfs",
-):
-    setattr(Datastore, "register_" + _kind, _register_elsewhere(_kind))
 
 
 def _lookup(name: str | None) -> Mapping[str, Any]:

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 from airflow_azureml.model.status import RunStatus
 from airflow_azureml.runtime.exceptions import AzureMLException, UserErrorException, rebuild, wire_name
 from airflow_azureml.runtime.transport import Answer, copy_exactly, measured
+from airflow_azureml.workspace.data_cache import DataCache
+from airflow_azureml.workspace.dataset_files import DatasetFiles
 from airflow_azureml.workspace.documents import utc_now
 from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
 from airflow_azureml.workspace.run_service import RunService
@@ -81,7 +83,8 @@ def create_service() -> LocalService:
             shutil.rmtree(staging, ignore_errors=True)
 
     atexit.register(end)
-    return LocalService(RunService(workspace, state, is_step=False))
+    data = DatasetFiles(workspace.datastores, _data_cache, staging / "datasets")
+    return LocalService(RunService(workspace, state, is_step=False, data=data))
 
 
 def offline_state(workspace: WorkspaceHandle, staging: Path) -> RunState:
@@ -165,6 +168,16 @@ def local_workspace_url() -> str:
         home = os.environ.get("AIRFLOW_HOME") or "~/airflow"
         return str(Path(home).expanduser() / "azureml" / "workspace")
     return url
+
+
+def _data_cache() -> DataCache:
+    """Open the cache that the steps of this machine use, too."""
+    try:
+        config = importlib.import_module(_CONFIG)
+    except ModuleNotFoundError:
+        home = os.environ.get("AIRFLOW_HOME") or "~/airflow"
+        return DataCache(Path(home).expanduser() / "azureml" / "cache" / "data", None)
+    return DataCache(config.cache_directory() / "data", config.data_cache_limit_bytes())
 
 
 def _copied(value: Any) -> Any:

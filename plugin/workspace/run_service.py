@@ -19,8 +19,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_azureml.runtime.exceptions import UserErrorException
+from airflow_azureml.workspace.data_cache import DataCache
+from airflow_azureml.workspace.dataset_files import DatasetFiles
 from airflow_azureml.workspace.run_service_base import Family, Reply, ServiceContext
-from airflow_azureml.workspace.run_service_data import DatasetMethods, DatastoreMethods
+from airflow_azureml.workspace.run_service_data import DatastoreMethods
+from airflow_azureml.workspace.run_service_datasets import DatasetMethods
 from airflow_azureml.workspace.run_service_models import ModelMethods
 from airflow_azureml.workspace.run_service_runs import RunMethods
 from airflow_azureml.workspace.run_service_workspace import (
@@ -50,10 +53,20 @@ class RunService:
     :param workspace: the run's workspace.
     :param state: what the run has said so far.
     :param is_step: whether the caller is a step, with a step's rights; else it is the user's own process.
+    :param data: finds and fetches the files of datasets; None to keep what is fetched for this run alone.
     """
 
-    def __init__(self, workspace: WorkspaceHandle, state: RunState, *, is_step: bool = True) -> None:
-        context = ServiceContext(workspace, state, is_step)
+    def __init__(
+        self,
+        workspace: WorkspaceHandle,
+        state: RunState,
+        *,
+        is_step: bool = True,
+        data: DatasetFiles | None = None,
+    ) -> None:
+        if data is None:
+            data = _private_data(workspace, state)
+        context = ServiceContext(workspace, state, is_step, data)
         self._methods = {
             f"{prefix}.{name}": _Method(f"{prefix}.{name}", function)
             for prefix, family in FAMILIES.items()
@@ -80,6 +93,11 @@ class RunService:
                 f"the run service has no method {method!r}; is the step's runtime newer than Airflow's?"
             )
         return found(params, payload)
+
+
+def _private_data(workspace: WorkspaceHandle, state: RunState) -> DatasetFiles:
+    cache = DataCache(state.staging.path("data"), None)
+    return DatasetFiles(workspace.datastores, cache, state.staging.path("datasets"))
 
 
 class _Method:

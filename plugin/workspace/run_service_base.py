@@ -13,6 +13,7 @@ from airflow_azureml.runtime.exceptions import ConditionFailed, UserErrorExcepti
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_azureml.workspace.dataset_files import DatasetFiles
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.run_state import RunState
 
@@ -35,11 +36,13 @@ class ServiceContext:
     :param workspace: the run's workspace.
     :param state: what the run has said so far.
     :param is_step: whether the caller is a step.
+    :param data: finds and fetches the files of datasets.
     """
 
     workspace: WorkspaceHandle
     state: RunState
     is_step: bool
+    data: DatasetFiles
 
     @property
     def viewer(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_azureml.runtime.exceptions import StoreError, UserErrorException
 
@@ -25,6 +25,8 @@ MAX_SEGMENT_BYTES = 250
 RESERVED_FOLDER = ".store"
 """First segment that no key may have: a local store keeps its locks and half-written files there."""
 
+_PLACES = "a folder path, file:///folder or memory://name, or azure://connection/container or s3://connection/bucket"
+_REMOTE_TYPES = {"azure": "AzureBlob", "s3": "S3"}
 _FORBIDDEN_CHARACTERS = frozenset("\0\\")
 
 
@@ -160,8 +162,10 @@ def parent_folders(key: str) -> Iterator[str]:
 def open_store(url: str) -> ObjectStore:
     """Make the store that a workspace URL names; touches no disk.
 
-    :param url: a folder (``/data/ws``, ``~/ws``, relative to the current directory), ``file:///data/ws``, or
-        ``memory://name`` (one store per name and process, for tests and trials).
+    :param url: a folder (``/data/ws``, ``~/ws``, relative to the current directory), ``file:///data/ws``,
+        ``azure://connection/container/folder`` or ``s3://connection/bucket/folder`` (``connection`` is the id of an
+        Airflow connection, the folder may be left out), or ``memory://name`` (one store per name and process, for
+        tests and trials).
     :raises UserErrorException: anything else.
     """
     # Here and not at module level: the back ends import this module.
@@ -175,17 +179,28 @@ def open_store(url: str) -> ObjectStore:
         return LocalStore(_folder(unquote(parts.path)))
     if parts.scheme == "memory" and parts.netloc:
         return shared_memory_store(parts.netloc + parts.path.rstrip("/"))
-    raise UserErrorException(
-        f"workspace {_without_credentials(url)!r} cannot be opened: "
-        "give a folder path, file:///folder or memory://name"
-    )
+    if parts.scheme in _REMOTE_TYPES:
+        return _remote_store(parts, url)
+    raise UserErrorException(f"workspace {_without_credentials(url)!r} cannot be opened: give {_PLACES}")
+
+
+def _remote_store(parts: SplitResult, url: str) -> ObjectStore:
+    from airflow_azureml.storage.files import StoreAddress
+    from airflow_azureml.workspace.blob_store import BlobStore
+
+    connection, (container, _, folder) = unquote(parts.netloc), unquote(parts.path).strip("/").partition("/")
+    if not connection or not container or "@" in connection or parts.query:
+        raise UserErrorException(
+            f"workspace {_without_credentials(url)!r} cannot be opened: give "
+            f"{parts.scheme}://connection/container/folder, where connection is the id of an Airflow connection"
+        )
+    kind = _REMOTE_TYPES[parts.scheme]
+    return BlobStore(StoreAddress(kind, connection, container=container, path=folder or None))
 
 
 def _folder(text: str) -> Path:
     if not text.strip() or "\0" in text:
-        raise UserErrorException(
-            "the workspace's folder is empty: give a folder path, file:///folder or memory://name"
-        )
+        raise UserErrorException(f"the workspace's folder is empty: give {_PLACES}")
     return Path(text).expanduser().absolute()
 
 

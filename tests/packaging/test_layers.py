@@ -23,12 +23,15 @@ LAYERS = [
     {"cli"},
     # The policy looks at steps in DAGs, for Airflow; the triggers are what of operators waits.
     {"operators", "policy", "triggers"},
-    {"airflow_plugin", "demo", "discovery", "listener", "preload", "provider_info"},
+    {"airflow_plugin", "connection_types", "demo", "discovery", "listener", "preload", "provider_info"},
     {"hooks"},
     {"config"},
     {"compute"},
+    {"transfer"},
     {"reuse"},
     {"workspace"},
+    # Where bytes are, and where rows are.
+    {"storage", "sql"},
     {"model"},
     {"runtime"},
 ]
@@ -40,7 +43,7 @@ ALLOWED = {
     ("airflow_azureml.runtime.datastore", "airflow_azureml.model.data"),
     ("airflow_azureml.runtime.workspace", "airflow_azureml.model.compute"),
 }
-WITHOUT_AIRFLOW = ["compute", "reuse", "workspace", "model", "runtime"]
+WITHOUT_AIRFLOW = ["compute", "transfer", "reuse", "workspace", "storage", "sql", "model", "runtime"]
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -214,10 +214,6 @@ class TestDatastore:
         assert (reference.path_on_datastore, reference.data_reference_name) == ("a/b", "mine")
         assert reference.datastore.name == "workspaceblobstore"
 
-    def test_other_types_are_refused_with_what_there_is(self, ws: Workspace) -> None:
-        with pytest.raises(UserErrorException, match="register_local_folder"):
-            Datastore.register_azure_blob_container(ws, "x", "container", "account")  # type: ignore[attr-defined]
-
 
 def test_a_folder_becomes_a_datastore_outside_steps(offline: Any, tmp_path: Path) -> None:
     ws = Workspace.from_config()

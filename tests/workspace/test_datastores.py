@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from airflow_azureml.runtime.exceptions import UserErrorException
 from airflow_azureml.workspace.datastores import DatastoreRecord, DatastoreRegistry
 from airflow_azureml.workspace.local_store import LocalStore
 from airflow_azureml.workspace.memory_store import MemoryStore
+from airflow_azureml.workspace.store import open_store
 
 LANDING = DatastoreRecord("landing", "AzureBlob", connection_id="wasb_landing", container="raw", path="in")
 
@@ -110,6 +112,100 @@ class TestFolders:
         ):
             with pytest.raises(UserErrorException):
                 datastores.register(record)
+
+
+class TestFiles:
+    def test_a_folder_is_a_store_of_its_files(self, datastores, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "a.csv").write_text("a")
+        datastores.register(DatastoreRecord("here", "Local", root=str(tmp_path / "data")))
+        store = datastores.files("here")
+        assert store.local_root == tmp_path / "data"
+        assert [file.path for file in store.walk()] == ["a.csv"]
+        assert datastores.is_local("here")
+        assert datastores.is_local("workspaceblobstore")
+
+    def test_one_behind_a_connection_is_reached_by_it(self, datastores, azure_files, monkeypatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_SHARES", json.dumps(azure_files.connection()))
+        share = azure_files.share()
+        datastores.register(DatastoreRecord("shared", "AzureFile", "shares", container=share, path="in/it"))
+        store = datastores.files("shared")
+        assert store.uri == f"azurefile://filesaccount/{share}/in/it"
+        assert not datastores.is_local("shared")
+        assert not datastores.is_database("shared")
+
+    def test_a_database_has_no_files_and_files_are_no_database(self, datastores) -> None:
+        datastores.register(DatastoreRecord("sales", "AzureSqlDatabase", "sql", container="db"))
+        datastores.register(LANDING)
+        assert datastores.is_database("sales")
+        with pytest.raises(UserErrorException, match="'sales'.*is a database and holds no files"):
+            datastores.files("sales")
+        with pytest.raises(UserErrorException, match="'landing'.*holds files and is no database"):
+            datastores.database("landing")
+
+    def test_a_database_is_opened_by_its_connection(self, datastores, monkeypatch) -> None:
+        fields = {"conn_type": "postgres", "host": "srv", "login": "me", "password": "hunter2"}
+        monkeypatch.setenv("AIRFLOW_CONN_FACTS", json.dumps(fields))
+        datastores.register(DatastoreRecord("facts", "AzurePostgreSql", "facts", container="db"))
+        assert "hunter2" not in datastores.database("facts").uri
+
+    @pytest.mark.service("azurite")
+    def test_the_built_in_ones_lie_beside_the_objects_of_a_remote_workspace(
+        self, azurite, azurite_connection: str
+    ) -> None:
+        url = f"azure://{azurite_connection}/{azurite.container}/team/ws"
+        datastores = DatastoreRegistry(open_store(url))
+        record = datastores.default()
+        assert (record.name, record.type, record.connection_id) == (
+            "workspaceblobstore",
+            "AzureBlob",
+            azurite_connection,
+        )
+        assert record.path == "team/ws/datastores/workspaceblobstore"
+        with datastores.files("workspaceblobstore").writer("a/b") as writer:
+            writer.write(b"x")
+            writer.close()
+        assert [file.path for file in datastores.files("workspaceblobstore").walk()] == ["a/b"]
+        assert list(datastores.files("workspacefilestore").walk()) == []
+
+
+class TestRecords:
+    @pytest.mark.parametrize(
+        ("record", "said"),
+        [
+            (replace(LANDING, type="Nonsense"), "'Nonsense' is none of Local, AzureBlob"),
+            (replace(LANDING, container=None), "name the container"),
+            (DatastoreRecord("x", "S3", "c"), "name the bucket"),
+            (DatastoreRecord("x", "AzureMySql", "c"), "name the database"),
+            (DatastoreRecord("x", "AzureMySql", "c", container="db", path="in"), "path must stay empty"),
+            (DatastoreRecord("x", "DBFS", "c", container="c"), "has no containers"),
+            (DatastoreRecord("x", "AzureBlob", root="/data", container="c"), "has type Local"),
+            (replace(LANDING, path="../up"), "no path on a datastore"),
+            (DatastoreRecord("x", "DBFS", "c", replaces="old"), "only a store of files in the cloud"),
+        ],
+    )
+    def test_one_that_makes_no_sense_is_refused(self, datastores, record, said: str) -> None:
+        with pytest.raises(UserErrorException, match=said):
+            datastores.register(record)
+
+    def test_one_of_an_earlier_version_is_read(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path / "ws")
+        earlier = {
+            name: value
+            for name, value in LANDING.to_document().items()
+            if name not in ("account", "replaces")
+        }
+        store.put("registry/datastores/landing.json", json.dumps(earlier).encode())
+        assert DatastoreRegistry(store).get("landing") == LANDING
+
+    @pytest.mark.parametrize(
+        "name", ["oldlake", "oldlake.azuredatalakestore.net", "adl://oldlake.azuredatalakestore.net/a/b"]
+    )
+    def test_the_replacement_of_a_gen1_account_is_found(self, datastores, name: str) -> None:
+        with pytest.raises(UserErrorException, match="'oldlake' cannot be read"):
+            datastores.replacement(name)
+        datastores.register(replace(LANDING, replaces="oldlake"))
+        assert datastores.replacement(name).name == "landing"
 
 
 class TestSecrets:

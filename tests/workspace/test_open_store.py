@@ -32,13 +32,26 @@ class TestStoreUrls:
         assert open_store("memory://one/").get("k").data == b"1"
         assert not open_store("memory://one/sub").exists("k")
 
-    @pytest.mark.parametrize("url", ["", " ", "s3://bucket/ws", "file://host/share", "memory://", "http://x"])
+    @pytest.mark.parametrize("url", ["", " ", "gs://bucket/ws", "file://host/share", "memory://", "http://x"])
     def test_other_urls_are_refused_with_the_ones_that_work(self, url: str) -> None:
         for open_it in (open_store, open_workspace):
             with pytest.raises(
                 UserErrorException, match="give a folder path, file:///folder or memory://name"
             ):
                 open_it(url)
+
+    def test_containers_and_buckets_are_named_behind_a_connection_and_nothing_is_asked_of_them(self) -> None:
+        assert repr(open_store("azure://my-conn/ws")) == "BlobStore('my-conn', 'ws', None)"
+        assert repr(open_store("s3://My_Conn/bucket/a%20b/c/")) == "BlobStore('My_Conn', 'bucket', 'a b/c')"
+        assert open_workspace("azure://my-conn/ws/team-a").name == "team-a"
+
+    @pytest.mark.parametrize(
+        "url", ["azure://", "azure://conn", "s3://conn/", "azure:///ws", "azure://c:secret@a/ws"]
+    )
+    def test_a_container_without_a_connection_is_refused(self, url: str) -> None:
+        with pytest.raises(UserErrorException, match=r"give \w+://connection/container/folder") as caught:
+            open_store(url)
+        assert "secret" not in str(caught.value)
 
     def test_the_refusal_keeps_a_password_in_the_url_to_itself(self) -> None:
         with pytest.raises(UserErrorException) as caught:

@@ -10,21 +10,43 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_azureml.runtime.exceptions import ConditionFailed, ObjectNotFound, StoreError
+from airflow_azureml.storage.opening import forget
 from airflow_azureml.workspace.local_store import LocalStore
 from airflow_azureml.workspace.memory_store import MemoryStore
+from airflow_azureml.workspace.store import open_store
 
 if TYPE_CHECKING:
     from airflow_azureml.workspace.store import ObjectStore
 
-BACKENDS: dict[str, Callable[[Path], ObjectStore]] = {
-    "local": lambda folder: LocalStore(folder / "ws"),
-    "memory": lambda folder: MemoryStore(),
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest, Path], ObjectStore]] = {
+    "local": lambda _, folder: LocalStore(folder / "ws"),
+    "memory": lambda _, folder: MemoryStore(),
+    "azurite": lambda request, _: azurite_store(request),
+    "s3": lambda request, _: s3_store(request),
 }
+SERVICES = {"azurite"}
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+def azurite_store(request: pytest.FixtureRequest) -> ObjectStore:
+    connection, place = request.getfixturevalue("azurite_connection"), request.getfixturevalue("azurite")
+    forget()
+    return open_store(f"azure://{connection}/{place.container}/a folder")
+
+
+def s3_store(request: pytest.FixtureRequest) -> ObjectStore:
+    connection, place = request.getfixturevalue("s3_connection"), request.getfixturevalue("s3_bucket")
+    forget()
+    return open_store(f"s3://{connection}/{place.bucket}/a folder")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.service(name)] if name in SERVICES else [])
+        for name in sorted(BACKENDS)
+    ]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return BACKENDS[request.param](tmp_path)
+    return BACKENDS[request.param](request, tmp_path)
 
 
 def keys(store: ObjectStore, prefix: str) -> list[str]:
