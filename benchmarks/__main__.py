@@ -1,16 +1,18 @@
-"""All benchmarks, or the named ones: ``python -m benchmarks [hashing] [imports] [parse] [plan] [reuse] [reuse_peers] [step]``."""
+"""All benchmarks, or the named ones: ``python -m benchmarks [name …]``; a name that doesn't exist shows them all."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import hashing, imports, parse, plan, reuse, reuse_peers, step
+from benchmarks import delimited, hashing, imports, mount, parse, plan, reuse, reuse_peers, step
 from benchmarks.measure import machine
 
 BENCHMARKS = {
     "imports": imports.main,
     "parse": parse.main,
     "hashing": hashing.main,
+    "delimited": delimited.main,
+    "mount": mount.main,
     "plan": plan.main,
     "step": step.main,
     "reuse": reuse.main,

@@ -19,6 +19,9 @@ from airflow.cli.cli_config import (
     positive_int,
 )
 
+from airflow_azureml.cli.datasets_definition import datasets_commands
+from airflow_azureml.cli.datastores_definition import datastores_commands
+
 _COMMANDS = "airflow_azureml.cli"
 
 ARG_WORKSPACE = Arg(
@@ -105,7 +108,9 @@ def get_azureml_cli_commands() -> list[CLICommand]:
                     name="reuse",
                     help="Reuse of results: what would run, why something ran, what is kept",
                     subcommands=[*_decisions(), *_results(), *_upkeep()],
-                )
+                ),
+                datasets_commands(),
+                datastores_commands(),
             ],
         )
     ]

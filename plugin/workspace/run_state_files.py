@@ -68,6 +68,10 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def path(self, *below: str) -> Path:
+        """Return where a folder below it is, or would be."""
+        return self._folder.joinpath(*below)
+
     def folder(self, *below: str) -> Path:
         """Return the folder, or one below it, made for its owner alone."""
         # What is staged may be anything a script has read; others on this machine have no business with it.

@@ -90,8 +90,11 @@ class AbstractDataset:
 
     @property
     def data_changed_time(self) -> datetime.datetime | None:
-        """When the newest of its files was last changed, UTC; None when it has no files."""
-        newest = max((file.modified for file in service_calls.files(self._definition)), default=None)
+        """When the newest of its files was last changed, UTC; None when it has no files.
+
+        Of a query: when it was last asked, because a database doesn't say when its rows were written.
+        """
+        newest = max((file.modified for file in service_calls.listed(self._definition)), default=None)
         if newest is None:
             return None
         return datetime.datetime.fromtimestamp(newest, datetime.timezone.utc)
@@ -117,7 +120,7 @@ class AbstractDataset:
         partition = PartitionFormat.parse(self._definition["source"]["partition_format"])
         source = {**self._definition, "operations": []} if self.kind == "tabular" else self._definition
         found: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for file in service_calls.files(source):
+        for file in service_calls.listed(source):
             values = partition.values(file.origin) or {}
             found.setdefault(tuple(values[key] for key in keys), {key: values[key] for key in keys})
         return list(found.values())
@@ -127,7 +130,7 @@ class AbstractDataset:
 
         :raises DatasetValidationError: a path is missing or means no file, or the data cannot be read as declared.
         """
-        service_calls.files(self._definition)
+        service_calls.listed(self._definition)
 
     # -- operations -------------------------------------------------------------------------------------------
 

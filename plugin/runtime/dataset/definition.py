@@ -3,7 +3,7 @@
 ::
 
     {"schema": 1, "kind": "tabular" | "file",
-     "source": {"format": "delimited" | "parquet" | "jsonlines" | "files" | "converted",
+     "source": {"format": "delimited" | "parquet" | "jsonlines" | "files" | "converted" | "sql",
                 "paths": [{"datastore": name, "path": relative} | {"local": absolute} | {"url": text}],
                 …options of the format, see ``sources``},
      "operations": [{"op": …}, …]}                    see ``operations``
@@ -22,7 +22,7 @@ from airflow_azureml.runtime.exceptions import UserErrorException
 
 SCHEMA = 1
 KINDS = ("file", "tabular")
-FORMATS = {"tabular": ("delimited", "parquet", "jsonlines"), "file": ("files", "converted")}
+FORMATS = {"tabular": ("delimited", "parquet", "jsonlines", "sql"), "file": ("files", "converted")}
 
 
 def new_definition(kind: str, source: dict[str, Any]) -> dict[str, Any]:

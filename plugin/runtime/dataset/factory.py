@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any, Mapping, NoReturn
+from typing import Any, Mapping
 
 from airflow_azureml.runtime import service
 from airflow_azureml.runtime.dataset import service_calls, sources
 from airflow_azureml.runtime.dataset.definition import check_definition, new_definition
 from airflow_azureml.runtime.dataset.file_dataset import FileDataset
-from airflow_azureml.runtime.dataset.locations import datastore_target, path_entries
+from airflow_azureml.runtime.dataset.locations import datastore_query, datastore_target, path_entries
 from airflow_azureml.runtime.dataset.tabular_dataset import TabularDataset
 from airflow_azureml.runtime.dataset.uploading import unique_folder, upload_folder
 from airflow_azureml.runtime.exceptions import UserErrorException
@@ -117,16 +117,27 @@ class TabularDatasetFactory:
 
     @staticmethod
     def from_sql_query(
-        query: Any, validate: bool = True, set_column_types: Any = None, query_timeout: int = 30
-    ) -> NoReturn:
-        """Refuse: SQL sources are not supported yet.
+        query: Any,
+        validate: bool = True,
+        set_column_types: Mapping[str, Any] | None = None,
+        query_timeout: int = 30,
+    ) -> TabularDataset:
+        """Declare the rows of a query on a database.
 
-        :raises UserErrorException: always.
+        The worker runs it, with the datastore's Airflow connection, and gives the script the rows as a Parquet file: a
+        script needs neither driver nor credentials.
+
+        :param query: ``(datastore, "select …")``, a DataPath with the statement as path (v1), or a SqlDataReference; one
+            statement.
+        :param set_column_types: ``DataType`` by column name; others have the types of the database.
+        :param query_timeout: seconds after which the query is given up; 0 for never.
+        :raises UserErrorException: an argument is none of these.
         """
-        raise UserErrorException(
-            "Dataset.Tabular.from_sql_query is not supported yet; write the query's result to Parquet or CSV "
-            "files with an Airflow SQL operator and declare those"
+        datastore, text = datastore_query(query)
+        source = sources.sql_source(
+            datastore, text, set_column_types=set_column_types, query_timeout=query_timeout
         )
+        return _tabular(source, validate)
 
     @staticmethod
     def register_pandas_dataframe(

@@ -50,7 +50,7 @@ class FileDataset(AbstractDataset):
 
         :raises DatasetValidationError: a path is missing or means no file.
         """
-        return ["/" + file.name for file in service_calls.files(self._definition)]
+        return ["/" + file.name for file in service_calls.listed(self._definition)]
 
     def download(
         self, target_path: str | None = None, overwrite: bool = False, ignore_not_found: bool = False

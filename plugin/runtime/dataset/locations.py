@@ -60,6 +60,27 @@ def datastore_target(target: object) -> tuple[str, str]:
     return entry["datastore"], entry["path"]
 
 
+def datastore_query(query: object) -> tuple[str, object]:
+    """Turn the ``query`` argument of ``from_sql_query`` into a datastore's name and the statement.
+
+    :param query: ``(datastore, text)``, a DataPath whose path is the statement (v1), or a SqlDataReference with a query.
+    :raises UserErrorException: anything else.
+    """
+    if isinstance(query, list) and len(query) == 1:
+        query = query[0]
+    if isinstance(query, tuple) and len(query) == 2:
+        store, text = query
+    else:
+        store = getattr(query, "datastore", None) or getattr(query, "datastore_name", None)
+        text = getattr(query, "sql_query", None) or getattr(query, "path_on_datastore", None)
+    name = store if isinstance(store, str) and store else _datastore_name(store)
+    if name is None or text is None:
+        raise UserErrorException(
+            "query is (datastore, 'select …'), or a SqlDataReference with sql_query, not %r" % (query,)
+        )
+    return name, text
+
+
 def clean_datastore_path(path: object) -> str:
     """Return a path below a datastore's root in its one spelling: no leading ``/`` or ``./``, no ``..``.
 

@@ -3,7 +3,7 @@
 ===================== ================================================================ ==============================
 method                parameters                                                       answer
 ===================== ================================================================ ==============================
-dataset.files         definition                                                       ``resolve.files_document(…)``
+dataset.files         definition, fetch, first                                         ``resolve.files_document(…)``
 dataset.save          definition                                                       saved id, text
 dataset.get           id                                                               definition document
 dataset.get_by_name   name, version (int or None)                                      record
@@ -31,11 +31,23 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 
-def files(definition: dict[str, Any]) -> list[ResolvedFile]:
-    """Return the files of a dataset as this process can open them."""
+def files(definition: dict[str, Any], first: int | None = None) -> list[ResolvedFile]:
+    """Return the files of a dataset as this process can open them.
+
+    :param first: only so many, and none that is empty.
+    """
+    return _files(definition, fetch=True, first=first)
+
+
+def listed(definition: dict[str, Any]) -> list[ResolvedFile]:
+    """Return the files of a dataset with their names, sizes and times; remote ones may not be on this machine."""
+    return _files(definition, fetch=False, first=None)
+
+
+def _files(definition: dict[str, Any], *, fetch: bool, first: int | None) -> list[ResolvedFile]:
     from airflow_azureml.runtime.dataset.resolve import ResolvedFile
 
-    answer = service.call("dataset.files", definition=definition)
+    answer = service.call("dataset.files", definition=definition, fetch=fetch, first=first)
     return [ResolvedFile.from_document(document) for document in answer["files"]]
 
 

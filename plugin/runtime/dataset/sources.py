@@ -121,6 +121,31 @@ def json_lines_source(
     }
 
 
+def sql_source(
+    datastore: str, query: object, *, set_column_types: object = None, query_timeout: object = 30
+) -> dict[str, Any]:
+    """Describe the rows of a query.
+
+    :param datastore: name of the datastore, a database.
+    :param query: one statement.
+    :param query_timeout: seconds after which it is given up; 0 for never.
+    :raises UserErrorException: no statement, or no such time.
+    """
+    if not isinstance(query, str) or not query.strip() or "\0" in query:
+        raise UserErrorException("query is the text of a SQL statement, not %r" % (query,))
+    if isinstance(query_timeout, bool) or not isinstance(query_timeout, int) or query_timeout < 0:
+        raise UserErrorException(
+            "query_timeout is a number of seconds, 0 for none, not %r" % (query_timeout,)
+        )
+    return {
+        "format": "sql",
+        "datastore": datastore,
+        "query": query,
+        "query_timeout_s": query_timeout,
+        **_common(False, None, set_column_types),
+    }
+
+
 def files_source(paths: list[dict[str, Any]], partition_format: str | None = None) -> dict[str, Any]:
     """Describe files as files.
 

@@ -19,6 +19,7 @@ from airflow_azureml.runtime.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_azureml.runtime.dataset.engine.options import EvaluationOptions
+    from airflow_azureml.runtime.dataset.engine.profile import DatasetProfile
     from airflow_azureml.runtime.dataset.resolve import ResolvedFile
 
 
@@ -58,14 +59,25 @@ class TabularDataset(AbstractDataset):
         found = service_calls.files(self._definition) if files is None else files
         return evaluate(self._definition, found, options or EvaluationOptions())
 
+    def get_profile(self, workspace: Any = None) -> DatasetProfile:
+        """Read all rows, and return what their columns hold: counts, extremes, moments, quantiles, histograms.
+
+        v1 computed profiles by runs of their own (``submit_profile_run``) and kept them; here each call looks at the rows.
+
+        :param workspace: accepted as in v1; there is one around a process.
+        """
+        from airflow_azureml.runtime.dataset.engine.profile import profile
+
+        return profile(self._evaluate())
+
     def validate(self) -> None:
         """Check that the data is there, and that its first file can be read as declared.
 
         :raises DatasetValidationError: it isn't, or can't.
         """
-        files = service_calls.files(self._definition)
+        files = service_calls.files(self._definition, first=1)
         try:
-            self._evaluate(files=[file for file in files if file.size_bytes][:1])
+            self._evaluate(files=files)
         except DatasetExecutionError as error:
             raise DatasetValidationError(error.message) from error
 

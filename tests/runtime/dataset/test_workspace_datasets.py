@@ -278,3 +278,12 @@ def test_when_the_data_changed(table, store):
         max(path.stat().st_mtime for path in (store.root / "in").iterdir()), datetime.UTC
     )
     assert table.data_changed_time == changed
+
+
+def test_a_dataset_has_a_profile(write, workspace):
+    dataset = Dataset.Tabular.from_delimited_files(str(write("a.csv", "n,t\n1,x\n2,y\n")))
+    found = dataset.get_profile()
+    assert found.rows == 2
+    assert list(found.columns) == ["n", "t"]
+    assert found.to_pandas_dataframe()["mean"].tolist()[0] == 1.5
+    assert [item["name"] for item in found.to_document()["columns"]] == ["n", "t"]

@@ -9,6 +9,7 @@ import warnings
 from typing import Any, Iterator, Sequence
 
 from airflow_azureml.runtime.dataset.engine import inference
+from airflow_azureml.runtime.dataset.engine.arrow_text import TextFile, read_arrow
 from airflow_azureml.runtime.dataset.engine.libraries import pandas
 from airflow_azureml.runtime.dataset.engine.line_records import LineRecords
 from airflow_azureml.runtime.dataset.resolve import ResolvedFile
@@ -28,7 +29,7 @@ def read_delimited(source: dict[str, Any], files: Sequence[ResolvedFile], limit:
     :raises DatasetExecutionError: a file is no such text.
     """
     frames = _read_all(_Reader(source), files, limit)
-    mixed = _mixed_columns(frames)
+    mixed = _mixed_columns(frames) if len(frames) > 1 else None
     # The number 007 of one file must not become the text "7" because another file has words in that column.
     return _read_all(_Reader(source, mixed), files, limit) if mixed else frames
 
@@ -58,6 +59,7 @@ class _Reader:
             **({"low_memory": False} if single else {}),
         }
         self._first_names: list[str] | None = None
+        self._may_be_plain = single and ENCODINGS[source["encoding"]] == "utf-8-sig"
 
     def read(self, file: ResolvedFile, rows: int | None) -> Any:
         with self._errors(file):
@@ -65,6 +67,16 @@ class _Reader:
             if first_row is None:
                 return pandas().DataFrame()
             names, has_header = self._names(file, first_row)
+            if rows is None and self._may_be_plain:
+                found = read_arrow(
+                    TextFile(
+                        file.path, names, has_header, self._separator, self._source["support_multi_line"]
+                    ),
+                    self._as_text.intersection(names),
+                    self._source["infer_column_types"],
+                )
+                if found is not None:
+                    return found
             dtype: Any = str
             if self._source["infer_column_types"]:
                 dtype = {name: str for name in names if name in self._as_text}

@@ -61,7 +61,7 @@ def _read(
     options: EvaluationOptions,
 ) -> list[Any]:
     limit = rows_needed(operations)
-    if source["format"] == "parquet":
+    if source["format"] in ("parquet", "sql"):
         return read_parquet(files, limit, _columns_needed(source, operations), options)
     if source["format"] == "jsonlines":
         # As with inference below, the type of the first values depends on the later ones.

@@ -17,7 +17,9 @@ EARLIEST = datetime.datetime.fromisoformat("1677-09-21T00:12:44")
 LATEST = datetime.datetime.fromisoformat("2262-04-11T23:47:16")
 """What 64-bit nanoseconds can hold; v1 calls everything else out of range, and so do we with any pandas."""
 
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+_ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}(?::\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?)?"
+)
 _CLOCKS = (
     ("", ""),
     (r" \d{1,2}:\d{2}", " %H:%M"),
