@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from airflow_azureml import config
@@ -9,9 +10,12 @@ from airflow_azureml.compute.environments import EnvironmentCache
 from airflow_azureml.compute.limits import Limits
 from airflow_azureml.compute.request import ExecutionServices
 from airflow_azureml.operators.sources import stat_cache
+from airflow_azureml.workspace.data_cache import DataCache
 from airflow_azureml.workspace.handle import WorkspaceHandle, open_workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_azureml.operators.step import PipelineStep
 
 
@@ -29,6 +33,8 @@ def execution_services(step: PipelineStep) -> ExecutionServices:
         workspace=workspace,
         environments=EnvironmentCache(config.environments_directory(), locks=workspace.store),
         hashes=stat_cache(),
+        data=data_cache(config.cache_directory()),
+        mount=config.mount(),
         scratch=config.scratch_directory(),
         cache=config.cache_directory(),
         limits=Limits(memory_bytes=config.memory_limit_bytes(), cpus=config.cpu_limit()),
@@ -43,6 +49,12 @@ def execution_services(step: PipelineStep) -> ExecutionServices:
         salt=config.salt(),
         redact=redacted,
     )
+
+
+@cache
+def data_cache(directory: Path) -> DataCache:
+    """Return the files of remote datastores that all steps of this machine share."""
+    return DataCache(directory / "data", config.data_cache_limit_bytes())
 
 
 def redacted(text: str) -> str:

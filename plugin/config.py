@@ -9,7 +9,10 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from airflow_azureml.compute.virtual_mount import MountMode
 
 SECTION = "azureml"
 _BYTES_PER_MIB = 1024 * 1024
@@ -120,6 +123,24 @@ def snapshot_limit_bytes() -> int:
 
 
 @cache
+def data_cache_limit_bytes() -> int | None:
+    """How much of remote datastores may be kept on this machine; None for no limit."""
+    limit = _limit("data_cache_limit_mb")
+    return None if limit is None else limit * _BYTES_PER_MIB
+
+
+@cache
+def mount() -> "MountMode":
+    """How mounted inputs on remote datastores are read."""
+    from airflow_azureml.compute.virtual_mount import MODES
+
+    word = _text("mount")
+    if word not in MODES:
+        raise ValueError(f"[{SECTION}] mount is {word!r}; expected one of {', '.join(MODES)}")
+    return cast("MountMode", word)
+
+
+@cache
 def memory_limit_bytes() -> int | None:
     """Memory that the processes of a local step may use together; None for no limit."""
     limit = _limit("memory_limit_mb")
@@ -211,6 +232,8 @@ GETTERS: dict[str, Callable[[], Any]] = {
     "default_pip_packages": default_pip_packages,
     "inherit_variables": inherit_variables,
     "snapshot_limit_mb": snapshot_limit_bytes,
+    "data_cache_limit_mb": data_cache_limit_bytes,
+    "mount": mount,
     "memory_limit_mb": memory_limit_bytes,
     "cpu_limit": cpu_limit,
     "grace_s": grace_s,

@@ -18,7 +18,6 @@ from airflow_azureml.reuse.entries import Entry, EntryStore
 from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound, StepFailed
 
 if TYPE_CHECKING:
-    from airflow_azureml.compute.outputs import StoredOutput
     from airflow_azureml.compute.work import Staged, WorkRun
     from airflow_azureml.workspace.handle import WorkspaceHandle
     from airflow_azureml.workspace.stat_cache import StatCache
@@ -37,6 +36,7 @@ COPIED_FROM_ORIGIN = (
     "parent_effects",
     "registrations",
     "children",
+    "transfer",
 )
 """What a reused step shows of the run that made its result."""
 
@@ -56,11 +56,10 @@ class Commit:
         self._record = record
         self._ports = {port.name: port for port in ports}
 
-    def results(self, run: WorkRun, outputs: Iterable[StoredOutput], cache: StatCache) -> None:
+    def results(self, run: WorkRun, cache: StatCache) -> None:
         """Make what came of a step's work count.
 
         :param run: the work, ended well.
-        :param outputs: what it wrote, hashed and still staged.
         :param cache: learns the hashes of the outputs.
         :raises StepFailed: a later try has taken the step over.
         """
@@ -68,9 +67,9 @@ class Commit:
         run.state.publish()
         self.keep_log(run)
         record = {**self._record, **run.state.to_record()}
-        record["outputs"] = {item.name: item.to_document() for item in outputs}
         with _Publication(run.staging, self._may_count) as publication:
-            run.staging.publish(cache)
+            published = run.staging.publish(cache)
+            record["outputs"] = {item.name: item.to_document() for item in published}
             self._register_outputs(record)
             publication.is_complete = True
             self._make_count(record)
@@ -141,7 +140,7 @@ class Commit:
     def document(self) -> dict[str, Any]:
         """Return what later steps and Airflow tasks read as the step's result."""
         record = self._record
-        return {
+        document = {
             "step_run_id": record["id"],
             "pipeline_run_id": record["pipeline_run_id"],
             "name": record["name"],
@@ -149,6 +148,7 @@ class Commit:
             "reused_from": record["reused_from"],
             "outputs": record["outputs"],
         }
+        return {**document, "transfer": record["transfer"]} if "transfer" in record else document
 
     def _make_count(self, record: dict[str, Any]) -> None:
         """Write the record, then the marker."""

@@ -23,9 +23,7 @@ from airflow_azureml.compute.records import (
     open_pipeline_run,
     was_committed_before,
 )
-from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest, output_places
-from airflow_azureml.compute.staging import withdraw_outputs
-from airflow_azureml.compute.step_inputs import resolve_inputs
+from airflow_azureml.compute.request import ExecutionServices, StepOutcome, StepRequest
 from airflow_azureml.compute.task_log import TaskLog, describe
 from airflow_azureml.compute.work import WorkRun
 from airflow_azureml.compute.working_directory import WorkingDirectory
@@ -114,7 +112,7 @@ class StepExecution:
         :raises AzureMLException: an input is missing.
         """
         gate = StepGate(self._request, self._services, self._log)
-        decision = gate.decide(gate.action(resolve_inputs(self._request, self._services)))
+        decision = gate.decide(gate.action(self._request.work.inputs(self._request, self._services)))
         if not decision.is_hit:
             try:
                 gate.refuse_busy(decision)
@@ -147,7 +145,7 @@ class StepExecution:
         for step_id in close_lost_tries(self._workspace, request.identity):
             self._lost_tries.add(step_id)
             WorkingDirectory(self._services.scratch, step_id).remove()
-            withdraw_outputs(self._workspace, output_places(request, self._workspace, step_id))
+            request.work.withdraw(request, self._services, step_id)
             self._log.warning("an earlier try of this step ended with its worker; what it left was removed")
         self._workspace.runs.write_step(self._record)
 
@@ -182,7 +180,7 @@ class StepExecution:
     def _prepare(self) -> tuple[list[ResolvedInput], Action]:
         self._refuse_canceled_run()
         try:
-            inputs = resolve_inputs(self._request, self._services)
+            inputs = self._request.work.inputs(self._request, self._services)
         except InputDamaged as damage:
             self._gate.disown_inputs([damage.input_name])
             raise
@@ -190,6 +188,14 @@ class StepExecution:
             item.name: {**item.document, "mode": item.port.mode, "identity": item.identity.to_document()}
             for item in inputs
         }
+        for item in inputs:
+            if item.document.get("changed"):
+                self._log.warning(
+                    "input %r: the data of version %s of dataset %r has changed since it was registered; register a new version",
+                    item.name,
+                    item.document["version"],
+                    item.document["dataset_name"],
+                )
         self._record["snapshot"] = self._request.work.snapshot
         self._record["environment"] = {"digest": self._gate.environment.digest}
         return inputs, self._gate.action(inputs)
@@ -301,8 +307,8 @@ class StepExecution:
         with request.work.begin(request, self._services, self._record, self._log, self._stopping) as run:
             try:
                 with race.against(run.state) if race else nullcontext():
-                    outputs = run.compute(inputs)
-                commit.results(run, outputs, self._services.hashes)
+                    run.compute(inputs)
+                commit.results(run, self._services.hashes)
             except BaseException as error:
                 if isinstance(error, StepCanceled) and race is not None and race.winner is not None:
                     self._stopping.clear()
@@ -353,7 +359,7 @@ class StepExecution:
             self._log.warning("reuse: what this step depends on could not be noted (%s)", error)
 
     def _outcome(self, commit: Commit, decision: Decision) -> StepOutcome:
-        return StepOutcome(commit.document(), decision.to_document())
+        return StepOutcome(commit.document(), decision.to_document(), self._record["inputs"])
 
     def _refuse_canceled_run(self) -> None:
         cancel = canceled(self._workspace, self._request.identity.pipeline_run_id)

@@ -15,7 +15,6 @@ from airflow_azureml.compute.cancel import CancelWatch
 from airflow_azureml.compute.environments import Interpreter, base_environment
 from airflow_azureml.compute.guard_process import GuardProcess
 from airflow_azureml.compute.inputs import ResolvedInput
-from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.process import run_process
 from airflow_azureml.compute.process_status import ExitStatus
 from airflow_azureml.compute.request import ExecutionServices, StepRequest, output_places
@@ -26,12 +25,14 @@ from airflow_azureml.compute.step_log import LOG_NAME, StepLog
 from airflow_azureml.compute.task_log import TaskLog, describe
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
 from airflow_azureml.compute.views import InputViews
+from airflow_azureml.compute.virtual_mount import VirtualInputs
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.tokens import render_arguments
 from airflow_azureml.reuse.secrecy import redacted
 from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, StepFailed
 from airflow_azureml.runtime.service import SOCKET_VARIABLE
 from airflow_azureml.runtime.ship import ship
+from airflow_azureml.workspace.dataset_files import DatasetFiles
 from airflow_azureml.workspace.run_service import RunService
 from airflow_azureml.workspace.run_state import RunState
 
@@ -93,6 +94,7 @@ class LocalRun:
             self.folder.written,
             self.folder.code,
             output_places(request, services.workspace),
+            services.data,
         )
         self._views = InputViews(self.folder.mount, self.folder.downloads, self.folder.code)
         self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
@@ -109,13 +111,20 @@ class LocalRun:
         else:
             self._keep_for_people(error)
 
-    def compute(self, inputs: Sequence[ResolvedInput]) -> list[StoredOutput]:
-        """Run the script.
+    def compute(self, inputs: Sequence[ResolvedInput]) -> None:
+        """Run the script; what it wrote is hashed then, and still in its staging place.
 
-        :return: what it wrote, hashed, still in its staging place.
         :raises StepFailed: it ended badly; the message says how.
         :raises StepCanceled: it was stopped on purpose.
         """
+        services = self._services
+        with VirtualInputs(self.folder.virtual, services.data, services.mount, self._tell) as virtual:
+            status = self._run(inputs, virtual)
+            self._judge(status, virtual)
+            # Before the mount goes: an output may lead to a mounted file.
+            self.staging.collect()
+
+    def _run(self, inputs: Sequence[ResolvedInput], virtual: VirtualInputs) -> ExitStatus:
         with self._interpreter() as interpreter, GuardProcess(_held_by(interpreter)) as guard:
             self._record["environment"] = {
                 "digest": interpreter.digest,
@@ -127,12 +136,10 @@ class LocalRun:
             for name in (OUTPUTS, LOGS):
                 (self.folder.code / name).mkdir(exist_ok=True)
             try:
-                input_values = {item.name: self._views.lay_out(item) for item in inputs}
-                status = self._run_script(guard, interpreter, inputs, input_values)
+                input_values = {item.name: self._views.lay_out(item) for item in virtual.bring(inputs)}
+                return self._run_script(guard, interpreter, inputs, input_values)
             finally:
                 self._views.remove_links()
-        self._judge(status)
-        return self.staging.collect()
 
     def keep_log(self) -> list[dict[str, Any]]:
         """Put what the script printed into the place of the run record."""
@@ -165,7 +172,7 @@ class LocalRun:
         )
         self._record["arguments"] = redacted(arguments, self._services.redact)
         self._services.workspace.runs.write_step(self._record)
-        service = RunService(self._services.workspace, self.state)
+        service = RunService(self._services.workspace, self.state, data=self._datasets(inputs))
         with RunServer(service) as server, self._watch, StepLog(self.folder.log, self._log.info) as log:
             environment = self._variables(interpreter, inputs, input_values, output_values)
             environment[SOCKET_VARIABLE] = str(server.path)
@@ -180,6 +187,14 @@ class LocalRun:
                 cancelled=self._stopping,
                 guard=guard,
             )
+
+    def _datasets(self, inputs: Sequence[ResolvedInput]) -> DatasetFiles:
+        """Return what gives the script the files of datasets that it opens itself."""
+        workspace, scratch = self._services.workspace, self.folder.artifacts / ".datasets"
+        datasets = DatasetFiles(workspace.datastores, self._services.data, scratch, tell=self._tell)
+        for item in inputs:
+            item.pin(datasets)
+        return datasets
 
     def _variables(
         self,
@@ -211,8 +226,9 @@ class LocalRun:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         return environment
 
-    def _judge(self, status: ExitStatus) -> None:
+    def _judge(self, status: ExitStatus, virtual: VirtualInputs) -> None:
         self._watch.refuse_canceled()
+        virtual.refuse_damaged()
         altered = self._views.altered()
         if altered:
             names = ", ".join(path.name for path in altered[:3])

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_azureml.compute.outputs import StoredOutput, load_manifest, stored_manifest
+from airflow_azureml.compute.outputs import StoredOutput, listing_of, load_manifest, stored_files
+from airflow_azureml.compute.remote_outputs import ALTERED, GONE, missing, resized
+from airflow_azureml.compute.stored_tables import TABLE_TYPES, table_problem
 from airflow_azureml.reuse.policy import VerifyLevel
 from airflow_azureml.runtime.exceptions import AzureMLException
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.stat_cache import StatCache
 
-GONE = "is gone"
-ALTERED = "is not what was written"
 UNKNOWN = "cannot be "
 """What the problem of an output begins with that nobody could look at; its bytes may be as they were."""
 
@@ -35,22 +35,32 @@ def check_output(
         return None
     try:
         output = StoredOutput.from_document(document)
+        if output.type in TABLE_TYPES:
+            return table_problem(workspace, output)
         if level is VerifyLevel.EXISTS:
             return _missing(workspace, output)
         if level is VerifyLevel.SIZE:
             return _missing(workspace, output) or _resized(workspace, output, hashes)
+        return stored_files(workspace, output, hashes).problem
     except (OSError, AzureMLException) as error:
         return f"{UNKNOWN}read ({error})"
-    return stored_manifest(workspace, output, hashes)[1]
 
 
 def check_afresh(workspace: WorkspaceHandle, document: Mapping[str, Any]) -> str | None:
     """Look at a stored output by reading all of it, whatever is remembered of its files."""
-    return check_output(workspace, document, VerifyLevel.DIGEST, StatCache(None))
+    try:
+        output = StoredOutput.from_document(document)
+        if output.type in TABLE_TYPES:
+            return table_problem(workspace, output)
+        return stored_files(workspace, output, StatCache(None), afresh=True).problem
+    except (OSError, AzureMLException) as error:
+        return f"{UNKNOWN}read ({error})"
 
 
 def _missing(workspace: WorkspaceHandle, output: StoredOutput) -> str | None:
     """Tell whether the output's own file or folder is there; what lies beside it shows at ``digest`` only."""
+    if not workspace.datastores.is_local(output.datastore):
+        return missing(workspace.datastores.files(output.datastore), output)
     place = _place(workspace, output)
     if output.type == "absent":
         return None
@@ -62,11 +72,14 @@ def _missing(workspace: WorkspaceHandle, output: StoredOutput) -> str | None:
 
 def _resized(workspace: WorkspaceHandle, output: StoredOutput, hashes: StatCache) -> str | None:
     """Compare names and sizes with the list of files that was kept when the output was written."""
+    if not workspace.datastores.is_local(output.datastore):
+        store = workspace.datastores.files(output.datastore)
+        return resized(store, output, listing_of(workspace, output), hashes)
     try:
         written = load_manifest(workspace, output.digest)
     except AzureMLException:
         # Without the list only the content can tell.
-        return stored_manifest(workspace, output, hashes)[1]
+        return stored_files(workspace, output, hashes).problem
     place = _place(workspace, output)
     expected = {item.path: item.size_bytes for item in written.files}
     if output.type == "absent":

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from airflow_azureml.compute.listings import (
+    ListedFile,
+    Listing,
+    contents_key,
+    load_listing,
+    save_listing,
+)
+from airflow_azureml.compute.remote_outputs import ALTERED, GONE, StoredFiles, look_at
 from airflow_azureml.model.canonical import canonical_json, digest_of
 from airflow_azureml.runtime.exceptions import AzureMLException
+from airflow_azureml.storage.files import FileInfo, joined
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.hashing import hash_file, hash_tree
 from airflow_azureml.workspace.manifest import TreeManifest
@@ -31,6 +40,8 @@ class StoredOutput:
     :param group: the folder that holds the output and what was written beside it.
     :param exclusive: whether nobody else writes into that folder; a fixed destination is shared with other runs.
     :param siblings: other outputs in that folder whose paths continue the path of this one, such as ``data2`` of ``data``.
+    :param listing: digest of the list of its files, of an output on a store that is no folder on this machine; see
+        :mod:`airflow_azureml.compute.listings`.
     """
 
     name: str
@@ -44,10 +55,14 @@ class StoredOutput:
     group: str
     exclusive: bool
     siblings: tuple[str, ...] = ()
+    listing: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the document of the output."""
-        return {**asdict(self), "siblings": list(self.siblings)}
+        document = {**asdict(self), "siblings": list(self.siblings)}
+        if self.listing is None:
+            del document["listing"]
+        return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> StoredOutput:
@@ -56,8 +71,9 @@ class StoredOutput:
         :raises AzureMLException: it is no such document.
         """
         try:
-            known = {name: document[name] for name in cls.__dataclass_fields__}
-            return cls(**{**known, "siblings": tuple(known["siblings"])})
+            known = {name: document[name] for name in cls.__dataclass_fields__ if name != "listing"}
+            known["siblings"] = tuple(known["siblings"])
+            return cls(**known, listing=document.get("listing"))
         except (KeyError, TypeError) as error:
             raise AzureMLException(
                 f"not the document of an output ({error!r}); another version wrote it"
@@ -137,8 +153,8 @@ def content_digest(type_: str, own: TreeManifest, beside: TreeManifest | None = 
 def save_manifest(workspace: WorkspaceHandle, digest: str, own: TreeManifest) -> None:
     """Keep a file list under a digest, so that differences can be named down to files."""
     # Content-addressed: whoever wrote it first wrote the same.
-    if not workspace.store.exists(_manifest_key(digest)):
-        workspace.store.put(_manifest_key(digest), canonical_json(own.to_document()))
+    if not workspace.store.exists(contents_key(digest)):
+        workspace.store.put(contents_key(digest), canonical_json(own.to_document()))
 
 
 def load_manifest(workspace: WorkspaceHandle, digest: str) -> TreeManifest:
@@ -146,37 +162,132 @@ def load_manifest(workspace: WorkspaceHandle, digest: str) -> TreeManifest:
 
     :raises AzureMLException: it isn't kept (``ObjectNotFound``), or damaged.
     """
-    data = workspace.store.get(_manifest_key(digest)).data
+    data = workspace.store.get(contents_key(digest)).data
     try:
         return TreeManifest.from_document(json.loads(data))
     except ValueError as error:
         raise AzureMLException(f"the file list {digest} is damaged ({error})") from None
 
 
-def _manifest_key(digest: str) -> str:
-    return f"manifests/{digest[:2]}/{digest}.json"
-
-
 def stored_manifest(
     workspace: WorkspaceHandle, output: StoredOutput, cache: StatCache
 ) -> tuple[TreeManifest, str | None]:
+    """Look at the bytes of a stored output; see :func:`stored_files`."""
+    found = stored_files(workspace, output, cache)
+    return found.manifest, found.problem
+
+
+def remote_files(workspace: WorkspaceHandle, output: StoredOutput, cache: StatCache) -> list[FileInfo]:
+    """Return the files of an output, and what lies beside it, as their store shows them; none for a local datastore.
+
+    :raises AzureMLException: the output is not what was written.
+    """
+    found = stored_files(workspace, output, cache)
+    if found.problem is not None:
+        raise AzureMLException(f"output {output.name!r} at {output.datastore}/{output.path} {found.problem}")
+    return [found.files[name] for name in sorted(found.files)]
+
+
+def stored_files(
+    workspace: WorkspaceHandle, output: StoredOutput, cache: StatCache, *, afresh: bool = False
+) -> StoredFiles:
     """Look at the bytes of a stored output.
 
-    :param cache: knows the hashes of unchanged files, so that a look costs one stat a file.
-    :return: the files that belong to the output, named from its group; and what is wrong with them as the end of a sentence,
-        or ``None`` when they are what was written.
+    :param cache: knows the hashes of unchanged files, so that a look costs one stat a file, or one listing of a remote folder.
+    :param afresh: read every byte on a remote store, whatever is remembered of it.
+    :raises AzureMLException: a store could not answer now; another try may succeed.
     """
     key = ("output", workspace.url, output)
-    recent: tuple[TreeManifest, str | None] | None = cache.recall(key)
+    recent: StoredFiles | None = None if afresh else cache.recall(key)
     if recent is not None:
         # In a plan the next step reads what was looked at before it was found reusable.
         return recent
     try:
-        found = _look(workspace, output, cache)
+        if workspace.datastores.is_local(output.datastore):
+            found = StoredFiles(*_look(workspace, output, cache))
+        else:
+            store = workspace.datastores.files(output.datastore)
+            found = look_at(store, output, listing_of(workspace, output), cache, afresh=afresh)
     except (OSError, AzureMLException) as error:
-        return TreeManifest([]), f"cannot be read ({error})"
+        if isinstance(error, AzureMLException) and error.transient:
+            # That a store is busy says nothing of what is on it.
+            raise
+        return StoredFiles(TreeManifest([]), f"cannot be read ({error})")
     cache.remember(key, found)
     return found
+
+
+def listing_of(workspace: WorkspaceHandle, output: StoredOutput) -> Listing:
+    """Return the list of an output's files on a remote store.
+
+    Without one, as for files that were taken there from a local datastore, it is made of what the output is known by.
+
+    :raises AzureMLException: neither is kept.
+    """
+    if output.listing is not None:
+        return load_listing(workspace.store, output.listing)
+    own = load_manifest(workspace, output.digest)
+    inside = output.span.inside
+    named = [item._replace(path=joined(inside, item.path)) for item in own.files]
+    return Listing.of(
+        [ListedFile.known_as(item, None) for item in named],
+        [joined(inside, path) for path in own.empty_directories],
+    )
+
+
+def output_of_files(
+    workspace: WorkspaceHandle,
+    cache: StatCache,
+    *,
+    name: str,
+    datastore: str,
+    path: str,
+    type_: str,
+    files: Iterable[ListedFile],
+    folders: Iterable[str] = (),
+    kind: str = "pipeline_data",
+) -> StoredOutput:
+    """Describe files that were put onto a datastore as an output that a later step reads, and remember what they are.
+
+    Others may write there too: of the output are these files alone.
+
+    :param cache: knows the hashes of unchanged files of a local datastore.
+    :param name: the output's name.
+    :param path: the file or folder on the datastore.
+    :param type_: ``file`` or ``directory``.
+    :param files: what was written, named from the datastore's root.
+    :param folders: empty folders that were written, named the same way.
+    """
+    group = path.rpartition("/")[0] if type_ == "file" else path
+    start = len(group) + 1 if group else 0
+    items = [replace(item, path=item.path[start:]) for item in files]
+    empty = [folder[start:] for folder in folders]
+    listing = None
+    if workspace.datastores.is_local(datastore):
+        root = workspace.datastores.root(datastore) / group
+        tree = TreeManifest(
+            [hash_file(root / item.path, cache)._replace(path=item.path) for item in items], empty
+        )
+    else:
+        found = Listing.of(items, empty)
+        listing, tree = save_listing(workspace.store, found), found.manifest
+    span = Span(path[start:] if type_ == "file" else "")
+    own = span.own(tree)
+    output = StoredOutput(
+        name=name,
+        kind=kind,
+        datastore=datastore,
+        path=path,
+        type=type_,
+        digest=content_digest(type_, own),
+        size_bytes=own.size_bytes,
+        file_count=len(own.files),
+        group=group,
+        exclusive=False,
+        listing=listing,
+    )
+    save_manifest(workspace, output.digest, own)
+    return output
 
 
 def _look(
@@ -184,7 +295,7 @@ def _look(
 ) -> tuple[TreeManifest, str | None]:
     folder = workspace.datastores.root(output.datastore) / output.group
     if not folder.exists():
-        return TreeManifest([]), None if output.type == "absent" else "is gone"
+        return TreeManifest([]), None if output.type == "absent" else GONE
     if output.exclusive:
         group = hash_tree(folder, keep_empty_directories=True, cache=cache)
     else:
@@ -193,9 +304,7 @@ def _look(
     belonging = span.belonging(group)
     if span.digest(group) == output.digest:
         return belonging, None
-    return belonging, "is gone" if output.file_count and not span.own(
-        group
-    ).files else "is not what was written"
+    return belonging, GONE if output.file_count and not span.own(group).files else ALTERED
 
 
 def _only_ours(
@@ -203,6 +312,8 @@ def _only_ours(
 ) -> TreeManifest:
     """Hash, at a destination that others write to as well, the files this output consists of."""
     written = load_manifest(workspace, output.digest)
-    present = [item.path for item in written.files if (folder / item.path).is_file()]
-    files = [hash_file(folder / path, cache)._replace(path=path) for path in present]
-    return TreeManifest(files, written.empty_directories)
+    inside = output.span.inside
+    names = [joined(inside, item.path) for item in written.files]
+    present = [name for name in names if (folder / name).is_file()]
+    files = [hash_file(folder / name, cache)._replace(path=name) for name in present]
+    return TreeManifest(files, [joined(inside, path) for path in written.empty_directories])

@@ -19,6 +19,8 @@ from airflow_azureml.workspace.stat_cache import StatCache
 
 if TYPE_CHECKING:
     from airflow_azureml.compute.environments import EnvironmentCache
+    from airflow_azureml.compute.virtual_mount import MountMode
+    from airflow_azureml.workspace.data_cache import DataCache
     from airflow_azureml.workspace.handle import WorkspaceHandle
 
 DEFAULT_LEASE_S = 60.0
@@ -80,6 +82,7 @@ class ExecutionServices:
     :param workspace: the workspace.
     :param environments: the interpreters on this machine.
     :param hashes: hashes of unchanged files.
+    :param data: files of remote datastores on this machine.
     :param scratch: folder for working directories.
     :param cache: folder for snapshots and the runtime.
     :param limits: memory and processors of a step.
@@ -93,11 +96,13 @@ class ExecutionServices:
     :param lease_s: for how long nobody else computes a result after its computer was last heard of.
     :param salt: enters all keys; another one disowns all earlier results.
     :param redact: replaces secrets that the deployment knows in a text.
+    :param mount: whether mounted inputs whose files are elsewhere are read on demand: ``auto``, ``download`` or ``fuse``.
     """
 
     workspace: WorkspaceHandle
     environments: EnvironmentCache
     hashes: StatCache
+    data: DataCache
     scratch: Path
     cache: Path
     limits: Limits
@@ -111,6 +116,7 @@ class ExecutionServices:
     lease_s: float = DEFAULT_LEASE_S
     salt: str = ""
     redact: Callable[[str], str] = str
+    mount: MountMode = "download"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +126,12 @@ class StepOutcome:
     :param document: ``step_run_id``, ``pipeline_run_id``, ``status``, ``reused_from``, ``outputs`` by name: what later steps and
         Airflow tasks read as the step's XCom.
     :param reuse: the reuse document.
+    :param inputs: what it read, by name, as the run record has it.
     """
 
     document: dict[str, Any]
     reuse: dict[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def default_datastore(request: StepRequest, workspace: WorkspaceHandle) -> str:

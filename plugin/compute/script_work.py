@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_azureml.compute.environment_identity import Build, EnvironmentIdentity, environment_identity
+from airflow_azureml.compute.request import output_places
 from airflow_azureml.compute.source import StepSource
+from airflow_azureml.compute.staging import withdraw_outputs
+from airflow_azureml.compute.step_inputs import resolve_inputs
 from airflow_azureml.model.environment import Environment
 
 if TYPE_CHECKING:
+    from airflow_azureml.compute.inputs import ResolvedInput
     from airflow_azureml.compute.local import LocalRun
     from airflow_azureml.compute.request import ExecutionServices, StepRequest
     from airflow_azureml.compute.task_log import TaskLog
@@ -67,6 +71,14 @@ class ScriptWork:
         return lambda environment: services.environments.ensure(
             environment, lambda line: log.info("%s", line), stopping
         )
+
+    def inputs(self, request: StepRequest, services: ExecutionServices) -> list[ResolvedInput]:
+        """Find the data behind every input."""
+        return resolve_inputs(request, services)
+
+    def withdraw(self, request: StepRequest, services: ExecutionServices, step_run_id: str) -> None:
+        """Remove the outputs of an earlier try."""
+        withdraw_outputs(services.workspace, output_places(request, services.workspace, step_run_id))
 
     def begin(
         self,

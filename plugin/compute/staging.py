@@ -2,23 +2,33 @@
 
 A script writes into a staging place with the layout of the datastore (v1: ``azureml/<step run id>/<output name>``), so that text
 appended to an output path lands beside the output and the next step finds it there. At commit the staged trees are hashed
-and moved; a step that fails leaves its staging place behind and the datastore untouched.
+and moved, or uploaded; a step that fails leaves its staging place behind and the datastore untouched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from airflow_azureml.compute.files import copy_file, move_tree, remove_tree
+from airflow_azureml.compute.destinations import (
+    Destination,
+    OwnFolder,
+    OwnRemoteFolder,
+    SharedFolder,
+    SharedRemoteFolder,
+)
+from airflow_azureml.compute.files import copy_file
+from airflow_azureml.compute.listings import ListedFile, Listing, save_listing
 from airflow_azureml.compute.outputs import Span, StoredOutput, save_manifest
-from airflow_azureml.compute.overlay import Overlay
+from airflow_azureml.compute.seeding import keep_copies
 from airflow_azureml.compute.settling import settle_tree
 from airflow_azureml.model.output_dataset import render_destination
 from airflow_azureml.model.port_types import OutputPort
 from airflow_azureml.runtime.exceptions import AzureMLException, StepFailed, UserErrorException
+from airflow_azureml.storage.files import FileInfo
+from airflow_azureml.workspace.data_cache import DataCache
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.hashing import hash_tree
 from airflow_azureml.workspace.manifest import TreeManifest
@@ -35,6 +45,7 @@ class Place:
     :param path: path on it.
     :param group: the folder that is staged and moved as one tree.
     :param is_own: whether the group belongs to this step run alone, so that nobody else's files can be there.
+    :param run_id: the step run.
     :param siblings: see :class:`airflow_azureml.compute.outputs.StoredOutput`.
     """
 
@@ -43,6 +54,7 @@ class Place:
     path: str
     group: str
     is_own: bool
+    run_id: str
     siblings: tuple[str, ...] = ()
 
     @property
@@ -103,8 +115,9 @@ def _place_of(port: OutputPort, step_run_id: str, datastore: str) -> Place:
     parts = path.split("/")
     if step_run_id in parts:
         # The folder named for the run: what a script writes beside its outputs is in it too.
-        return Place(port, datastore, path, "/".join(parts[: parts.index(step_run_id) + 1]), is_own=True)
-    return Place(port, datastore, path, path, is_own=step_run_id in path)
+        group = "/".join(parts[: parts.index(step_run_id) + 1])
+        return Place(port, datastore, path, group, True, step_run_id)
+    return Place(port, datastore, path, path, step_run_id in path, step_run_id)
 
 
 def _with_siblings(place: Place, places: Iterable[Place]) -> Place:
@@ -113,7 +126,7 @@ def _with_siblings(place: Place, places: Iterable[Place]) -> Place:
         for other in places
         if place.inside and other.key == place.key and Span(place.inside).is_beside(other.inside)
     }
-    return Place(place.port, place.datastore, place.path, place.group, place.is_own, tuple(sorted(siblings)))
+    return replace(place, siblings=tuple(sorted(siblings)))
 
 
 def _confined(path: str, name: str) -> str:
@@ -133,24 +146,36 @@ class OutputStaging:
     :param folder: folder under which the staged part of each datastore appears by name.
     :param working_directory: the script's; a relative place of the user's choosing starts there.
     :param places: where the step's outputs go.
+    :param data: files of remote datastores on this machine; gets copies of what is uploaded, for the steps that read it.
     """
 
     def __init__(
-        self, workspace: WorkspaceHandle, folder: Path, working_directory: Path, places: Iterable[Place]
+        self,
+        workspace: WorkspaceHandle,
+        folder: Path,
+        working_directory: Path,
+        places: Iterable[Place],
+        data: DataCache | None = None,
     ) -> None:
         self._workspace = workspace
         self._folder = folder
         self._working_directory = working_directory
         self._places = list(places)
+        self._data = data
         self._manifests: dict[tuple[str, str], TreeManifest] = {}
-        self._overlays: list[Overlay] = []
+        self._collected: list[StoredOutput] = []
+        self._laid: list[Destination] = []
 
     def prepare(self) -> dict[str, str]:
         """Make the folders that must exist before the script starts.
 
         :return: output name to the local path the script gets. A ``PipelineData`` path doesn't exist yet but its parent does;
             the folder of an ``OutputFileDatasetConfig`` exists, as a mount would.
+        :raises UserErrorException: a datastore isn't known, holds no files, or its connection lacks something.
         """
+        # Before the script works for hours for a datastore that can't be opened.
+        for _ in self._groups(StatCache(None)):
+            continue
         paths = {}
         for place in self._places:
             self._staged(place).parent.mkdir(parents=True, exist_ok=True)
@@ -170,65 +195,113 @@ class OutputStaging:
                 self._gather(place)
             except (OSError, AzureMLException) as error:
                 raise StepFailed(f"output {place.port.name!r} cannot be kept: {error}") from error
-        collected = []
         for place in self._places:
             if place.key not in self._manifests:
                 self._manifests[place.key] = self._hash(place)
             group = self._manifests[place.key]
             output = place.stored(group)
             save_manifest(self._workspace, output.digest, output.span.own(group))
-            collected.append(output)
-        return collected
+            self._collected.append(output)
+        return list(self._collected)
 
-    def publish(self, cache: StatCache) -> None:
-        """Move the staged trees to their datastores; each appears there whole.
+    def publish(self, cache: StatCache) -> list[StoredOutput]:
+        """Bring the staged trees to their datastores; each appears on a local one whole, on another one file by file.
 
         To be followed by :meth:`keep` or :meth:`withdraw`.
 
         :param cache: remembers the hashes of the moved files, so that a later look at the result costs one stat a file.
+        :return: the outputs; those on remote stores know now which versions of files they consist of.
         :raises UserErrorException: a file is there already and may not be replaced.
+        :raises StoreError: a store doesn't take a file.
         """
-        for place, staged, target in self._groups():
+        arrived: dict[tuple[str, str], Mapping[str, FileInfo]] = {}
+        for place, destination in self._groups(cache):
+            staged = self._folder / place.staged
             if not staged.exists():
                 continue
-            if place.is_own:
-                remove_tree(target)
-                move_tree(staged, target)
-            else:
-                self._lay_over(place, staged)
-            cache.prime(target, self._manifests[place.key])
+            destination.hold(self._laid)
+            self._laid.append(destination)
+            self._refuse_overwriting(place, destination)
+            arrived[place.key] = files = destination.lay(staged, self._manifests[place.key])
+            if files and self._data is not None:
+                keep_copies(self._data, self._workspace.datastores.files(place.datastore), staged, files)
+        return [
+            self._listed(output, self._manifests[place.key], arrived.get(place.key, {}))
+            for place, output in zip(self._places, self._collected, strict=True)
+        ]
 
     def keep(self) -> None:
         """Let what was published stand; it can't be taken back afterwards."""
-        while self._overlays:
-            self._overlays.pop().keep()
+        while self._laid:
+            self._laid.pop().keep()
 
     def withdraw(self) -> None:
-        """Take back what :meth:`publish` made visible; used when the commit fails after it."""
-        while self._overlays:
-            self._overlays.pop().undo()
-        for place, _, target in self._groups():
-            if place.is_own:
-                remove_tree(target)
+        """Take back what :meth:`publish` made visible; used when the commit fails after it.
 
-    def _lay_over(self, place: Place, staged: Path) -> None:
-        overlay = Overlay(self._workspace.datastores.root(place.datastore), place.group)
-        if not any(overlay.shares_datastore(other) for other in self._overlays):
-            overlay.hold()
-        self._overlays.append(overlay)
-        for other in self._places:
-            if other.key == place.key:
-                _refuse_overwriting(other, overlay.target, self._manifests[place.key])
-        overlay.lay(staged)
+        :raises AzureMLException: some of it is still there; all of it was tried.
+        """
+        self._each([destination.undo for destination in reversed(self._laid)])
+        self._laid.clear()
 
-    def _groups(self) -> Iterator[tuple[Place, Path, Path]]:
-        """Yield each group once: a place in it, where it is staged, where it goes.
+    def clear(self) -> None:
+        """Remove what a step run that never committed may have left at its places.
+
+        :raises AzureMLException: some of it is still there; all of it was tried.
+        """
+        self._each([destination.clear for _, destination in self._groups(StatCache(None))])
+
+    def _each(self, acts: Iterable[Callable[[], None]]) -> None:
+        trouble: list[AzureMLException | OSError] = []
+        for act in acts:
+            try:
+                act()
+            except (AzureMLException, OSError) as error:
+                trouble.append(error)
+        if trouble:
+            raise trouble[0]
+
+    def _listed(
+        self, output: StoredOutput, group: TreeManifest, files: Mapping[str, FileInfo]
+    ) -> StoredOutput:
+        """Return an output with the list of its files, when it is on a remote store."""
+        if self._workspace.datastores.is_local(output.datastore):
+            return output
+        belonging = output.span.belonging(group)
+        listing = Listing.of(
+            [ListedFile.known_as(item, files[item.path].version) for item in belonging.files],
+            belonging.empty_directories,
+        )
+        return replace(output, listing=save_listing(self._workspace.store, listing))
+
+    def _groups(self, cache: StatCache) -> Iterator[tuple[Place, Destination]]:
+        """Yield each group once: a place in it, and where it goes.
 
         Always in the same order, so that two steps that hold shared folders of several datastores don't wait for each other.
         """
         for _, place in sorted({place.key: place for place in self._places}.items()):
-            root = self._workspace.datastores.root(place.datastore)
-            yield place, self._folder / place.staged, root / place.group
+            yield place, self._destination(place, cache)
+
+    def _destination(self, place: Place, cache: StatCache) -> Destination:
+        datastores = self._workspace.datastores
+        if datastores.is_local(place.datastore):
+            root = datastores.root(place.datastore)
+            if place.is_own:
+                return OwnFolder(root / place.group, cache)
+            return SharedFolder(root, place.group, cache)
+        store = datastores.files(place.datastore)
+        if place.is_own:
+            return OwnRemoteFolder(store, place.group)
+        return SharedRemoteFolder(store, place.group, place.run_id)
+
+    def _refuse_overwriting(self, place: Place, destination: Destination) -> None:
+        for other in self._places:
+            if other.key == place.key and other.port.mode == "upload" and other.port.overwrite is False:
+                present = destination.present([item.path for item in self._manifests[place.key].files])
+                if present:
+                    raise UserErrorException(
+                        f"output {other.port.name!r}: {other.datastore}/{other.path}/{present[0]} exists already; "
+                        "pass as_upload(overwrite=True), or put {run-id} into the destination"
+                    )
 
     def _staged(self, place: Place) -> Path:
         return self._folder / place.staged / place.inside
@@ -268,7 +341,7 @@ class OutputStaging:
 def withdraw_outputs(workspace: WorkspaceHandle, places: Iterable[Place]) -> None:
     """Remove what a step run that never committed may have left at places of its own."""
     with suppress(OSError, AzureMLException):
-        OutputStaging(workspace, Path(), Path(), places).withdraw()
+        OutputStaging(workspace, Path(), Path(), places).clear()
 
 
 def _matching(folder: Path, globs: Iterable[str]) -> set[Path]:
@@ -291,14 +364,3 @@ def _keep_only(folder: Path, wanted: set[Path]) -> None:
                 path.rmdir()
         elif path not in wanted:
             path.unlink()
-
-
-def _refuse_overwriting(place: Place, target: Path, manifest: TreeManifest) -> None:
-    if place.port.mode != "upload" or place.port.overwrite is not False:
-        return
-    present = [item.path for item in manifest.files if (target / item.path).exists()]
-    if present:
-        raise UserErrorException(
-            f"output {place.port.name!r}: {place.datastore}/{place.path}/{present[0]} exists already; "
-            "pass as_upload(overwrite=True), or put {run-id} into the destination"
-        )

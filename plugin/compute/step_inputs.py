@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_azureml.compute.inputs import InputResolver, ResolvedInput
@@ -16,16 +16,27 @@ from airflow_azureml.model.port_types import (
     PathSource,
 )
 from airflow_azureml.model.reading import definition_at
+from airflow_azureml.reuse.action import IdentityClass
 from airflow_azureml.runtime.exceptions import UserErrorException
 from airflow_azureml.workspace.handle import WorkspaceHandle
 
 
-def resolve_inputs(request: StepRequest, services: ExecutionServices) -> list[ResolvedInput]:
+def resolve_inputs(
+    request: StepRequest, services: ExecutionServices, only: Callable[[str], bool] | None = None
+) -> list[ResolvedInput]:
     """Find the data behind every input of a step.
 
+    :param only: tells of a file below a referred folder whether it is read; all are for None.
     :raises UserErrorException: data is missing or was altered; the message names the input.
     """
-    resolver = InputResolver(services.workspace, services.hashes, services.cache / "converted")
+    resolver = InputResolver(
+        services.workspace,
+        services.hashes,
+        services.data,
+        services.cache / "converted",
+        IdentityClass(request.policy.min_identity),
+        only,
+    )
     return [_resolve(port, request, resolver, services.workspace) for port in request.ports.inputs]
 
 
@@ -84,4 +95,4 @@ def _from_dataset(
     registered = {"dataset_name": record.name, "version": record.version}
     # A pinned definition has been looked at already; the newest one is looked up in every run.
     definition = record.definition if wanted is None or source.definition is None else source.definition
-    return resolver.dataset(port, definition, registered=registered)
+    return resolver.dataset(port, definition, registered=registered, fingerprint=record.fingerprint)

@@ -6,11 +6,13 @@ is a private copy. A *direct* input is a dataset id that the run context opens.
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 from airflow_azureml.compute.files import FileState, WatchedFile, copy_file, link_file, pin_file, remove_tree
-from airflow_azureml.compute.inputs import InputChanged, InputTree, ResolvedInput
+from airflow_azureml.compute.input_trees import InputFile, InputTree
+from airflow_azureml.compute.inputs import InputChanged, ResolvedInput
 from airflow_azureml.model.port_types import InputPort
 from airflow_azureml.runtime.exceptions import UserErrorException
 
@@ -37,6 +39,8 @@ class InputViews:
         """
         mode = item.port.mode
         for tree in item.trees:
+            if not isinstance(tree, InputTree):
+                raise TypeError(f"input {item.name!r}: its files have not been fetched")
             self._lay_out_tree(tree, mode, item.name)
         if mode == "direct":
             return item.inside
@@ -61,22 +65,23 @@ class InputViews:
         if mode != "direct":
             for folder in tree.folders:
                 (target / folder).mkdir(parents=True, exist_ok=True)
-        for file, state in tree.files:
-            source, shown = tree.path(file), target / file if file else target
-            if not self._show(
-                WatchedFile(source, state, pinned=False), shown, mode, is_shared=tree.is_shared
-            ):
+        for file in tree.files:
+            shown = target / file.name if file.name else target
+            if not self._show(file, shown, mode, is_shared=tree.is_shared):
                 raise InputChanged(
-                    f"input {name!r}: {source.name} changed while the step was starting; run it again when the data is at rest"
+                    f"input {name!r}: {file.source.name} changed while the step was starting; "
+                    "run it again when the data is at rest"
                 )
 
-    def _show(self, stored: WatchedFile, shown: Path, mode: str, *, is_shared: bool) -> bool:
+    def _show(self, file: InputFile, shown: Path, mode: str, *, is_shared: bool) -> bool:
         """Show one file, and return whether it is the one that was looked at."""
+        stored = WatchedFile(file.source, file.state, pinned=False)
         # The same data under two input names: one view serves both.
         is_new = mode != "direct" and not shown.exists()
         try:
-            if is_new and mode == "download":
+            if is_new and (mode == "download" or file.is_program):
                 copy_file(stored.source, shown)
+                _make_program(shown, file)
             elif is_new and is_shared and pin_file(stored.source, shown):
                 self._watched.append(replace(stored, pinned=True))
                 return FileState.of(shown) == stored.state
@@ -114,7 +119,6 @@ class InputViews:
         return place not in self._links and parent.is_relative_to(self._working_directory.resolve())
 
 
-def _changed(name: str, file: str) -> InputChanged:
-    return InputChanged(
-        f"input {name!r}: {file} changed while the step was starting; run the step again when it is at rest"
-    )
+def _make_program(shown: Path, file: InputFile) -> None:
+    if file.is_program:
+        shown.chmod(shown.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Staged(Protocol):
     """Outputs that were written and don't count yet."""
 
-    def publish(self, cache: StatCache) -> None:
-        """Make them visible, to be followed by :meth:`keep` or :meth:`withdraw`.
+    def publish(self, cache: StatCache) -> list[StoredOutput]:
+        """Make them visible and return them as they lie there; to be followed by :meth:`keep` or :meth:`withdraw`.
 
         :param cache: learns the hashes of what was written.
         """
@@ -50,8 +50,8 @@ class WorkRun(Protocol):
     def staging(self) -> Staged:
         """The outputs."""
 
-    def compute(self, inputs: Sequence[ResolvedInput]) -> list[StoredOutput]:
-        """Do the work and return what came of it, not visible yet.
+    def compute(self, inputs: Sequence[ResolvedInput]) -> None:
+        """Do the work; what came of it is staged and not visible yet.
 
         :raises StepFailed: it ended badly; the message says how.
         :raises StepCanceled: it was stopped on purpose.
@@ -100,8 +100,17 @@ class StepWork(Protocol):
     ) -> EnvironmentIdentity:
         """Return what the environment counts for, see :mod:`airflow_azureml.compute.environment_identity`."""
 
-    def build(self, services: ExecutionServices, log: TaskLog, stopping: threading.Event) -> Build:
-        """Return what makes the environment where the key depends on it."""
+    def build(self, services: ExecutionServices, log: TaskLog, stopping: threading.Event) -> Build | None:
+        """Return what makes the environment where the key depends on it; None without one."""
+
+    def inputs(self, request: StepRequest, services: ExecutionServices) -> list[ResolvedInput]:
+        """Find the data behind every input, and what it is known by.
+
+        :raises UserErrorException: data is missing or was altered; the message names the input.
+        """
+
+    def withdraw(self, request: StepRequest, services: ExecutionServices, step_run_id: str) -> None:
+        """Remove what an earlier try, which never committed, may have left at places of its own."""
 
     def begin(
         self,

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from airflow_azureml.compute.files import remove_tree
+from airflow_azureml.compute.mounting.kernel import remove_mount
 
+VIRTUAL = "virtual"
 KEEP_FAILED_S = 7 * 24 * 3600.0
 """How long the folder of a failed step stays for people to look at."""
 
@@ -22,6 +24,7 @@ class WorkingDirectory:
         <scratch>/<step run id>/code/        the snapshot; the script's working directory, with ./outputs and ./logs
         <scratch>/<step run id>/mnt/         mounted inputs
         <scratch>/<step run id>/out/         outputs being written; apart, or what is mounted there would be taken for output
+        <scratch>/<step run id>/virtual/     files of mounted inputs that are elsewhere, while the step runs
         <scratch>/<step run id>/download/    downloaded inputs
         <scratch>/<step run id>/artifacts/   files the script uploaded to its run
         <scratch>/<step run id>/log.txt      what the script printed
@@ -37,6 +40,7 @@ class WorkingDirectory:
         self.code = self.root / "code"
         self.mount = self.root / "mnt"
         self.written = self.root / "out"
+        self.virtual = self.root / VIRTUAL
         self.downloads = self.root / "download"
         self.artifacts = self.root / "artifacts"
         self.log = self.root / "log.txt"
@@ -45,7 +49,7 @@ class WorkingDirectory:
     def create(self) -> None:
         """Make an empty folder and hold it; what an earlier use left is removed, old folders of failed steps too."""
         self._remove_old()
-        remove_tree(self.root)
+        _remove(self.root)
         self.root.mkdir(parents=True, mode=0o700)
         self._lock = _hold(self.root)
 
@@ -58,7 +62,7 @@ class WorkingDirectory:
     def remove(self) -> None:
         """Remove the folder and everything in it."""
         self.release()
-        remove_tree(self.root)
+        _remove(self.root)
 
     def _remove_old(self) -> None:
         oldest = time.time() - KEEP_FAILED_S
@@ -73,8 +77,14 @@ class WorkingDirectory:
 def _remove_unheld(folder: Path) -> None:
     held = _hold(folder)
     if held is not None:
-        remove_tree(folder)
+        _remove(folder)
         os.close(held)
+
+
+def _remove(folder: Path) -> None:
+    # Left by a worker that was killed together with what served the mount; in it, every look would fail.
+    remove_mount(folder / VIRTUAL)
+    remove_tree(folder)
 
 
 def _hold(folder: Path) -> int | None:

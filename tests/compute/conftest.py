@@ -26,6 +26,7 @@ from airflow_azureml.compute.script_work import ScriptWork
 from airflow_azureml.compute.source import DirectorySource
 from airflow_azureml.model.environment import Environment
 from airflow_azureml.model.ports import bind_ports
+from airflow_azureml.workspace.data_cache import DataCache
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.local_store import LocalStore
 from airflow_azureml.workspace.stat_cache import StatCache
@@ -46,6 +47,7 @@ class Lab:
             workspace=self.workspace,
             environments=EnvironmentCache(machine / "environments"),
             hashes=StatCache(root / "hashes"),
+            data=DataCache(root / "data", None),
             scratch=root / "scratch",
             cache=machine / "cache",
             limits=Limits(),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_azureml import DataPath, DataReference, Dataset, OutputFileDatasetConfig, PipelineData
-from airflow_azureml.compute.inputs import InputResolver, InputTree
+from airflow_azureml.compute.input_trees import InputTree
+from airflow_azureml.compute.inputs import InputResolver
 from airflow_azureml.model.port_types import InputPort, PathSource
 from airflow_azureml.runtime.dataset.walking import ARRIVING
 from airflow_azureml.runtime.exceptions import DatasetValidationError, UserErrorException
@@ -74,7 +75,7 @@ class TestADataReference:
         lab.datastore_file("../secret", "s")
         port = InputPort("raw", "mount", PathSource(BLOB, path))
         with pytest.raises(UserErrorException, match="leaves the datastore"):
-            InputResolver(lab.workspace, lab.services.hashes, lab.root).reference(port, BLOB, path)
+            InputResolver(lab.workspace, lab.services.hashes, lab.services.data, lab.root).reference(port, BLOB, path)
 
     def test_cannot_leave_it_by_a_link(self, lab: Any, seen: Any) -> None:
         lab.datastore_file("raw/a.csv", "1")
@@ -313,7 +314,7 @@ def test_a_table_at_a_destination_that_others_use_counts_all_that_is_read(lab: A
 
 def test_a_tree_watches_the_files_it_was_made_of(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    assert InputTree.of(tmp_path, "place", ["a"]).path("a") == tmp_path / "a"
-    assert InputTree.of(tmp_path / "a", "place", [""]).path("") == tmp_path / "a"
+    assert [file.source for file in InputTree.of(tmp_path, "place", ["a"]).files] == [tmp_path / "a"]
+    assert [file.source for file in InputTree.of(tmp_path / "a", "place", [""]).files] == [tmp_path / "a"]
     with pytest.raises(FileNotFoundError):
         InputTree.of(tmp_path, "place", ["b"])

@@ -40,11 +40,9 @@ def find_contents(
         for key in gone
     ]
     code = _code_of(store, (info for key, info in found.actions.items() if key not in gone))
-    digests = {str(item.get("digest")) for record in records for item in outputs_of(record)}
-    for item in known.values():
-        digests.update(
-            str(output.get("digest")) for result in item.results.values() for output in result.outputs
-        )
+    outputs = [item for record in records for item in outputs_of(record)]
+    outputs += [item for one in known.values() for result in one.results.values() for item in result.outputs]
+    digests = {str(item.get(name)) for item in outputs for name in ("digest", "listing")}
     for digest, info in found.manifests.items():
         if digest not in digests and digest not in code and info.modified < oldest:
             items.append(_item(Kind.MANIFEST, digest, "no output and no action refers to it", info))

@@ -73,7 +73,8 @@ class Item:
     :param reason: why it may go.
     :param size_bytes: what it takes.
     :param name: what people know it by.
-    :param paths: files and folders that go first.
+    :param paths: files and folders of this machine that go first.
+    :param folders: folders on datastores elsewhere that go first: name of the datastore, path.
     :param keys: objects that go then, in this order.
     :param tags: versions of those objects that may go only as they are, by key.
     :param run_id: the step run that it belongs to; a run that is in use again keeps everything.
@@ -88,6 +89,7 @@ class Item:
     size_bytes: int = 0
     name: str = ""
     paths: tuple[Path, ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     run_id: str = ""

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow_azureml.compute.collection.items import CollectionLimits, Item, Kind
+from airflow_azureml.compute.collection.places import Folders
 from airflow_azureml.compute.collection.roots import Roots
 from airflow_azureml.compute.collection.survey import RunFolder, Survey, outputs_of
+from airflow_azureml.runtime.dataset.walking import ARRIVING
+from airflow_azureml.runtime.exceptions import AzureMLException
+from airflow_azureml.storage.files import FileStore
 from airflow_azureml.workspace.names import decode_name, encode_name
 
 OWN_FOLDERS = ("azureml", "dataset")
@@ -73,24 +77,30 @@ def find_runs(found: Survey, roots: Roots, limits: CollectionLimits, *, now: flo
 
 def _own_outputs(run: RunFolder, roots: Roots) -> Iterator[Item]:
     """Walk the folders that belong to a step run alone and are there."""
+    if run.document.get("reused_from"):
+        return
+    folders = roots.places.folders
     sizes: dict[str, int] = {}
+    groups: dict[str, Mapping[str, Any]] = {}
     for document in outputs_of(run.document):
         group = str(document.get("group", ""))
-        place = roots.places.folders.place(document, "group")
+        place = folders.place(document, "group")
         # A folder that is not named for the run isn't its own, whatever a damaged record says.
         if place is not None and document.get("exclusive") is True and run.run_id in group:
             sizes[place] = sizes.get(place, 0) + int(document.get("size_bytes") or 0)
-    if run.document.get("reused_from"):
-        return
-    for place, size_bytes in sizes.items():
-        if os.path.lexists(place):
+            groups[place] = document
+    for place, document in groups.items():
+        if folders.has(document):
+            name = str(document["datastore"])
+            is_local = folders.store(name) is None
             yield Item(
                 Kind.OUTPUT,
                 place,
                 "no result, run or dataset refers to it",
-                size_bytes,
+                sizes[place],
                 name=_name_of(run.document),
-                paths=(Path(place),),
+                paths=(Path(place),) if is_local else (),
+                folders=() if is_local else ((name, str(document["group"])),),
                 run_id=run.run_id,
                 is_committed=run.is_committed,
             )
@@ -112,39 +122,66 @@ def _add_origins(staying: set[str], found: Survey) -> None:
 def _find_leftovers(found: Survey, roots: Roots, oldest: float, findings: RunFindings) -> None:
     """Find what tries left that never came to a commit, and folders that nobody knows."""
     planned = {item.id for item in findings.items}
-    for name, root in roots.places.folders.roots():
-        for folder in _named_folders(root):
-            run = found.runs.get(folder.name)
-            place = str(folder)
-            if place in planned or roots.places.cover(place):
-                continue
-            if run is None or run.record is None:
-                if _RUN_ID.fullmatch(folder.name):
-                    findings.unknown.append(place)
-            elif not run.is_committed and was_given_up(run, found.runs.get(run.pipeline_run_id), oldest):
-                reason = "the try that wrote it failed"
-                findings.items.append(
-                    Item(
-                        Kind.LEFTOVER,
-                        place,
-                        reason,
-                        _disk_bytes(folder),
-                        name=f"{_name_of(run.document)} on {name}",
-                        paths=(folder,),
-                        run_id=run.run_id,
-                    )
-                )
-
-
-def _named_folders(root: Path) -> Iterator[Path]:
-    for own in OWN_FOLDERS:
-        try:
-            with os.scandir(root / own) as entries:
-                yield from sorted(
-                    Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)
-                )
-        except OSError:
+    for folder in _named_folders(roots.places.folders):
+        run = found.runs.get(folder.run_id)
+        if folder.place in planned or roots.places.cover(folder.place):
             continue
+        if run is None or run.record is None:
+            if _RUN_ID.fullmatch(folder.run_id):
+                findings.unknown.append(folder.place)
+        elif _is_left(folder, run, found.runs.get(run.pipeline_run_id), oldest):
+            findings.items.append(folder.item(run))
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedFolder:
+    """A folder on a datastore that is named for a step run."""
+
+    run_id: str
+    place: str
+    datastore: str
+    path: str
+    store: FileStore | None
+    is_temporary: bool = False
+
+    def item(self, run: RunFolder) -> Item:
+        return Item(
+            Kind.LEFTOVER,
+            self.place,
+            "its commit is over" if run.is_committed else "the try that wrote it failed",
+            _disk_bytes(Path(self.place)) if self.store is None else _stored_bytes(self.store, self.path),
+            name=f"{_name_of(run.document)} on {self.datastore}",
+            paths=(Path(self.place),) if self.store is None else (),
+            folders=() if self.store is None else ((self.datastore, self.path),),
+            run_id=run.run_id,
+            is_committed=run.is_committed,
+        )
+
+
+def _is_left(folder: _NamedFolder, run: RunFolder, parent: RunFolder | None, oldest: float) -> bool:
+    # What a commit put aside on a store goes with it, unless the store was busy at that moment.
+    return (folder.is_temporary or not run.is_committed) and was_given_up(run, parent, oldest)
+
+
+def _named_folders(folders: Folders) -> Iterator[_NamedFolder]:
+    for datastore, root in folders.roots():
+        for own in OWN_FOLDERS:
+            for name in _local_folders(root / own):
+                yield _NamedFolder(name, str(root / own / name), datastore, f"{own}/{name}", None)
+    for datastore, store in folders.stores():
+        for own in (*OWN_FOLDERS, ARRIVING):
+            for name in sorted(folders.folders(store, own) or ()):
+                path = f"{own}/{name}"
+                place = folders.place({"datastore": datastore, "path": path}, "path")
+                yield _NamedFolder(name, str(place), datastore, path, store, own == ARRIVING)
+
+
+def _local_folders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def was_given_up(run: RunFolder, parent: RunFolder | None, oldest: float) -> bool:
@@ -268,6 +305,13 @@ def _disk_bytes(folder: Path) -> int:
             except OSError:
                 continue
     return sizes
+
+
+def _stored_bytes(store: FileStore, folder: str) -> int:
+    try:
+        return sum(info.size_bytes for info in store.walk(folder))
+    except (AzureMLException, OSError):
+        return 0
 
 
 def _name_of(document: Mapping[str, Any]) -> str:

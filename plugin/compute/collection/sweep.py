@@ -179,6 +179,8 @@ class _Sweep:
             return False
         for path in item.paths:
             _remove_path(path)
+        for datastore, folder in item.folders:
+            self._workspace.datastores.files(datastore).remove_folder(folder)
         tags = dict(item.tags)
         try:
             if item.kind is Kind.PACK_INDEX:

@@ -1,0 +1,1 @@
+"""The work of transfer steps: files to files, and tables from and to anything."""
