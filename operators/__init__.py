@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_azureml.operators.data_transfer import DataTransferStep
     from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.operators.python_script import PythonScriptStep
     from airflow_azureml.operators.reuse_sensor import StepReuseSensor
     from airflow_azureml.operators.step import PipelineStep
 
-__all__ = ["Pipeline", "PipelineStep", "PythonScriptStep", "StepReuseSensor"]
+__all__ = ["DataTransferStep", "Pipeline", "PipelineStep", "PythonScriptStep", "StepReuseSensor"]
 
 _MODULES = {
+    "DataTransferStep": "airflow_azureml.operators.data_transfer",
     "Pipeline": "airflow_azureml.operators.pipeline",
     "PipelineStep": "airflow_azureml.operators.step",
     "PythonScriptStep": "airflow_azureml.operators.python_script",

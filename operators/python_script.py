@@ -18,9 +18,7 @@ from airflow_azureml.operators.step import PipelineStep
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from airflow_azureml.compute.request import StepRequest
+    from airflow_azureml.compute.script_work import ScriptWork
     from airflow_azureml.compute.source import StepSource
 
 
@@ -197,37 +195,11 @@ class PythonScriptStep(PipelineStep):
             code_files=self.effective_policy.code_files,
         )
 
-    def request(self, context: Context) -> StepRequest:
-        """Return what an execution of the step is asked for, with the values of a run.
-
-        :param context: Airflow's task context, or what stands in for it in a plan.
-        """
-        from airflow_azureml.compute.request import StepRequest
+    def work(self) -> ScriptWork:
+        """Return the script with its code and environment, as they are now."""
         from airflow_azureml.compute.script_work import ScriptWork
-        from airflow_azureml.operators import run_values
-        from airflow_azureml.operators.controls import is_regenerated, run_controls
 
-        self.render(context)
-        controls = run_controls(self, context)
-        upstream = {
-            name: run_values.upstream_outputs(self, name, origin, context)
-            for name, origin in self.input_origins().items()
-        }
-        return StepRequest(
-            identity=run_values.step_identity(self, context, config.deployment()),
-            ports=self.ports,
-            parameters=run_values.parameter_values(self, context),
-            run_parameters=run_values.run_parameters(context),
-            url=run_values.run_url(context),
-            upstream=upstream,
-            work=ScriptWork(self.script(), self.source(), self.effective_environment),
-            default_datastore=getattr(self.dag, "default_datastore", None),
-            allow_reuse=self.allow_reuse,
-            regenerate=is_regenerated(self, controls),
-            policy=self.effective_policy,
-            controls=controls,
-            version=self.version,
-        )
+        return ScriptWork(self.script(), self.source(), self.effective_environment)
 
 
 def says_something(environment: Environment) -> bool:

@@ -10,7 +10,8 @@ from airflow_azureml import config
 from airflow_azureml.compute.cancel import canceled
 from airflow_azureml.compute.identity import StepIdentity
 from airflow_azureml.compute.outputs import StoredOutput
-from airflow_azureml.compute.request import Upstream
+from airflow_azureml.compute.request import StepRequest, Upstream
+from airflow_azureml.operators.controls import is_regenerated, run_controls
 from airflow_azureml.operators.services import workspace_of
 from airflow_azureml.reuse.controls import CONTROL_NAMES, RunReuse
 from airflow_azureml.runtime.exceptions import ObjectNotFound, StepCanceled, UserErrorException
@@ -22,6 +23,32 @@ if TYPE_CHECKING:
     from airflow_azureml.operators.step import PipelineStep
 
 _USUAL = (None, False, "", RunReuse.READWRITE.value)
+
+
+def step_request(step: PipelineStep, context: Context) -> StepRequest:
+    """Return what an execution of a rendered step is asked for.
+
+    :param context: Airflow's task context, or what stands in for it in a plan.
+    """
+    controls = run_controls(step, context)
+    upstream = {
+        name: upstream_outputs(step, name, origin, context) for name, origin in step.input_origins().items()
+    }
+    return StepRequest(
+        identity=step_identity(step, context, config.deployment()),
+        ports=step.ports,
+        parameters=parameter_values(step, context),
+        run_parameters=run_parameters(context),
+        url=run_url(context),
+        upstream=upstream,
+        work=step.work(),
+        default_datastore=getattr(step.dag, "default_datastore", None),
+        allow_reuse=step.allow_reuse,
+        regenerate=is_regenerated(step, controls),
+        policy=step.effective_policy,
+        controls=controls,
+        version=step.version,
+    )
 
 
 def step_identity(step: PipelineStep, context: Context, deployment: str) -> StepIdentity:

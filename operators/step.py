@@ -24,12 +24,14 @@ from airflow_azureml.reuse.policy import ReusePolicy
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
     from airflow.sdk.definitions._internal.mixins import DependencyMixin
     from airflow.sdk.definitions.edges import EdgeModifier
     from airflow.sdk.types import Operator
 
-    from airflow_azureml.compute.request import StepRequest
+    from airflow_azureml.compute.request import StepOutcome, StepRequest
+    from airflow_azureml.compute.work import StepWork
     from airflow_azureml.model.identity import OutputIdentity
     from airflow_azureml.operators.mapped import StepPartial
 
@@ -130,6 +132,8 @@ class PipelineStep(ResumesInWorker, BaseOperator, metaclass=StepMeta):
         self._ports: Ports | None = None
         self.reuse_document: Mapping[str, Any] | None = None
         """Whether the step was reused, and why or why not, once it has run."""
+        self.outcome: StepOutcome | None = None
+        """How the step ended, once it has ended well."""
         super().__init__(task_id=task_id, **kwargs)
         self._drop_params_of_dag()
         self.name = name or default_name
@@ -216,12 +220,19 @@ class PipelineStep(ResumesInWorker, BaseOperator, metaclass=StepMeta):
         """Set when Airflow wants the step to end. Made at first use: an operator is copied before it runs."""
         return threading.Event()
 
+    def work(self) -> StepWork:
+        """Return what the step does, with the values of a run; called after :meth:`render`."""
+        raise NotImplementedError
+
     def request(self, context: Context) -> StepRequest:
         """Return what an execution of the step is asked for, with the values of a run.
 
-        :param context: Airflow's task context, or what stands in for it in a plan.
+        :param context: Airflow's, or what stands in for it in a plan.
         """
-        raise NotImplementedError
+        from airflow_azureml.operators.run_values import step_request
+
+        self.render(context)
+        return step_request(self, context)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reuse an earlier result or run the step.
@@ -244,6 +255,12 @@ class PipelineStep(ResumesInWorker, BaseOperator, metaclass=StepMeta):
         from airflow_azureml.operators.step_run import run_step, waited_since
 
         return run_step(self, context, waited_since(event, waiting_since))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what the step read and wrote; Airflow's OpenLineage provider calls this."""
+        from airflow_azureml.operators.lineage import lineage
+
+        return None if self.outcome is None else lineage(self, self.outcome)
 
     def on_kill(self) -> None:
         """End the step and everything it started."""

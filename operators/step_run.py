@@ -69,6 +69,7 @@ def _live(step: PipelineStep, context: Context, push: Any, waited: Waited | None
                 raise
         else:
             step.reuse_document = outcome.reuse
+            step.outcome = outcome
             report(request, outcome.reuse, execution.gate_s)
             return outcome.document
 

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from airflow_azureml.model.parameters import PipelineParameter
     from airflow_azureml.model.paths import DataPath, DataPathComputeBinding, DataReference
     from airflow_azureml.model.sequence import StepSequence
+    from airflow_azureml.model.sql_reference import (
+        SqlDataReference,
+        StoredProcedureParameter,
+        StoredProcedureParameterType,
+    )
+    from airflow_azureml.operators.data_transfer import DataTransferStep
     from airflow_azureml.operators.pipeline import Pipeline
     from airflow_azureml.operators.python_script import PythonScriptStep
     from airflow_azureml.reuse.policy import ReusePolicy
@@ -81,6 +87,7 @@ __all__ = [
     "DataPath",
     "DataPathComputeBinding",
     "DataReference",
+    "DataTransferStep",
     "DataType",
     "Dataset",
     "DatasetConsumptionConfig",
@@ -121,10 +128,13 @@ __all__ = [
     "RunEnvironmentException",
     "ServicePrincipalAuthentication",
     "SnapshotException",
+    "SqlDataReference",
     "StepCanceled",
     "StepFailed",
     "StepRun",
     "StepSequence",
+    "StoredProcedureParameter",
+    "StoredProcedureParameterType",
     "TabularDataset",
     "TabularDatasetFactory",
     "UserErrorException",
@@ -142,6 +152,8 @@ _EXPORTS = {
     "model.parameters": "PipelineParameter",
     "model.paths": "DataPath DataPathComputeBinding DataReference",
     "model.sequence": "StepSequence",
+    "model.sql_reference": "SqlDataReference StoredProcedureParameter StoredProcedureParameterType",
+    "operators.data_transfer": "DataTransferStep",
     "operators.pipeline": "Pipeline",
     "operators.python_script": "PythonScriptStep",
     "reuse.policy": "ReusePolicy",

@@ -20,6 +20,7 @@ from airflow_azureml.model.port_types import (
     ParameterSource,
     PathSource,
 )
+from airflow_azureml.model.sql_reference import SqlDataReference
 from airflow_azureml.runtime.dataset.definition import auto_input_name
 from airflow_azureml.runtime.exceptions import DefinitionError
 
@@ -127,6 +128,11 @@ def _is_placeholder(origin: OutputIdentity, name: str) -> bool:
 
 
 def _reference(reference: DataReference, where: str) -> InputPort:
+    if isinstance(reference, SqlDataReference):
+        raise DefinitionError(
+            f"{where} is a SqlDataReference, which is for DataTransferStep; read a query as a table: "
+            'Dataset.Tabular.from_sql_query((datastore, "select …")).as_named_input("rows")'
+        )
     if reference.mode == "upload":
         raise DefinitionError(
             f"{where} is a DataReference in mode 'upload'; an input is mounted or downloaded"

@@ -11,6 +11,7 @@ from airflow_azureml.model.output_dataset import OutputDatasetConfig
 from airflow_azureml.model.paths import DataReference
 from airflow_azureml.model.pipeline_dataset import PipelineOutputDataset
 from airflow_azureml.model.port_types import OutputPort
+from airflow_azureml.model.transfer_output import TransferOutput
 from airflow_azureml.runtime.exceptions import DefinitionError
 
 __all__ = ["output_port", "overlaid"]
@@ -23,7 +24,9 @@ def output_port(value: object, where: str) -> OutputPort:
     :param where: step and argument, for the message: ``PythonScriptStep 'train': argument outputs[0]``.
     :raises DefinitionError: it can't be an output; the message says what to write instead.
     """
-    if isinstance(value, PipelineData):
+    if isinstance(value, TransferOutput):
+        port = replace(_pipeline_data(value), kind="transfer", path=value.path_on_datastore)
+    elif isinstance(value, PipelineData):
         port = _pipeline_data(value)
     elif isinstance(value, PipelineOutputDataset):
         port = replace(_pipeline_data(value.pipeline_data), register=value.registration, read=value.read)

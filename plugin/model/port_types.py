@@ -146,7 +146,7 @@ class OutputPort:
     """Something that a step writes.
 
     :param name: the output's name.
-    :param kind: ``pipeline_data`` or ``file_dataset``.
+    :param kind: ``pipeline_data``, ``file_dataset``, or ``transfer`` for the destination of a transfer.
     :param datastore: where it is kept; None for the pipeline's default datastore.
     :param path: path template on the datastore, None for a folder of the run's own.
     :param mode: ``mount`` or ``upload``.

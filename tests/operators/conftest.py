@@ -23,7 +23,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, TaskGroup, task, task_group
 
 from airflow_azureml import *
-from airflow_azureml.operators import Pipeline, PythonScriptStep
+from airflow_azureml.operators import DataTransferStep, Pipeline, PythonScriptStep
 """
 
 

@@ -1,0 +1,1 @@
+"""Databases: queries to files, files to tables, without pasting values into statements."""

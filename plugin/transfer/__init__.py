@@ -1,0 +1,1 @@
+"""Copies between stores: planned first, verified, resumable, and never half-visible."""
