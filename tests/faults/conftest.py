@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from airflow_database import airflow_database
 
 from airflow_azureml.compute.identity import pipeline_run_id
 from airflow_azureml.demo.home import DEPLOYMENT, AirflowHome, free_port
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 class FaultyHome(AirflowHome):
     """A home whose Airflow reads the pipelines of this folder and notices quickly what happens to tasks."""
 
+    database_url: ClassVar[str]
+
     @property
     def scratch(self) -> Path:
         return self.path / "scratch"
@@ -52,8 +55,7 @@ class FaultyHome(AirflowHome):
             "AIRFLOW__CORE__PARALLELISM": "12",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "12",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-            # Many tasks start at once; on a slow machine one may have to wait longer for SQLite than the usual 5 s.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.path}/airflow.db?timeout=120",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": type(self).database_url,
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             # A task whose worker is gone is noticed within seconds rather than minutes.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -231,7 +233,10 @@ def airflow(
     wanted = {
         name for item in request.session.items for mark in item.iter_markers("starts") for name in mark.args
     }
-    with AirflowServer(home) as server, contextlib.closing(AirflowRest(home, server.check)) as rest:
+    with contextlib.ExitStack() as services:
+        FaultyHome.database_url = services.enter_context(airflow_database(home.path))
+        server = services.enter_context(AirflowServer(home))
+        rest = services.enter_context(contextlib.closing(AirflowRest(home, server.check)))
         rest.wait_for_health(STARTS_WITHIN_S, lambda service: None)
         rest.log_in()
         airflow = FaultyAirflow(home, rest, server, folder)

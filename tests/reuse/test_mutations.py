@@ -32,6 +32,7 @@ from airflow_azureml.reuse.action import Action
 from airflow_azureml.reuse.actions import Earlier
 from airflow_azureml.reuse.differences import differences
 from airflow_azureml.reuse.policy import ReusePolicy
+from airflow_azureml.workspace.data_cache import DataCache
 from airflow_azureml.workspace.handle import WorkspaceHandle
 from airflow_azureml.workspace.manifest import TreeManifest
 from airflow_azureml.workspace.memory_store import MemoryStore
@@ -76,6 +77,7 @@ class Bench:
             workspace=self.workspace,
             environments=EnvironmentCache(self.root / "environments"),
             hashes=StatCache(None),
+            data=DataCache(self.root / "data", None),
             scratch=self.root / "scratch",
             cache=self.root / "cache",
             limits=Limits(),

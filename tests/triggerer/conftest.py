@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from airflow_database import airflow_database
 
 from airflow_azureml.compute.identity import pipeline_run_id
 from airflow_azureml.demo.home import DEPLOYMENT, AirflowHome, free_port
@@ -24,6 +25,8 @@ LEASE_S = 10
 class Home(AirflowHome):
     """A home whose Airflow reads the pipelines of this folder and notices quickly who has died."""
 
+    database_url: ClassVar[str]
+
     def environment(self) -> dict[str, str]:
         bundle = {
             "name": "gates",
@@ -36,7 +39,7 @@ class Home(AirflowHome):
             "AIRFLOW__AZUREML__WAIT_POLL_S": "0.5",
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.path}/airflow.db?timeout=120",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": type(self).database_url,
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
@@ -146,7 +149,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     folder = tmp_path_factory.mktemp("triggerer")
     home = Home(folder / "airflow", port=free_port(), log_ports=(free_port(), free_port()))
     home.path.mkdir()
-    with AirflowServer(home) as server, contextlib.closing(AirflowRest(home, server.check)) as rest:
+    with contextlib.ExitStack() as services:
+        Home.database_url = services.enter_context(airflow_database(home.path))
+        server = services.enter_context(AirflowServer(home))
+        rest = services.enter_context(contextlib.closing(AirflowRest(home, server.check)))
         rest.wait_for_health(WITHIN_S, lambda service: None)
         rest.log_in()
         airflow = Airflow(home, rest, server, folder)
