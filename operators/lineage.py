@@ -52,11 +52,16 @@ def _read(workspace: WorkspaceHandle, document: Mapping[str, Any]) -> Iterator[P
             yield _place(workspace, output["datastore"], output["path"])
     elif document["kind"] == "reference":
         yield _place(workspace, document["datastore"], document["path"])
+    elif document["kind"] == "sql":
+        source = document["source"]
+        yield _place(workspace, document["datastore"], source["text"] if source["kind"] == "table" else "")
     elif document["kind"] == "dataset":
         yield from _of_dataset(workspace, workspace.datasets.get(document["id"])["source"])
 
 
 def _of_dataset(workspace: WorkspaceHandle, source: Mapping[str, Any]) -> Iterator[Place]:
+    if source["format"] == "sql":
+        yield _place(workspace, source["datastore"], "")
     if "tabular" in source:
         yield from _of_dataset(workspace, source["tabular"]["source"])
     for entry in source.get("paths", ()):
@@ -71,15 +76,27 @@ def _of_dataset(workspace: WorkspaceHandle, source: Mapping[str, Any]) -> Iterat
 
 def _place(workspace: WorkspaceHandle, datastore: str, path: str) -> Place:
     try:
+        if workspace.datastores.is_database(datastore):
+            return _table(workspace.datastores.database(datastore).uri, path)
         store = workspace.datastores.files(datastore)
     except AzureMLException:
-        # A database, or a datastore that somebody has unregistered since: its own name is all there is.
+        # Somebody has unregistered the datastore since, or its connection is gone: its name is all there is.
         return f"azureml://datastores/{datastore}", path
     if store.local_root is not None:
         return "file", str(store.local_root / path)
     parts = urlsplit(store.uri)
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     container, _, folder = parts.path.strip("/").partition("/")
+    if scheme == "s3":
+        return f"s3://{container}", joined(folder, path)
     if scheme in _SERVICES:
         return f"{scheme}://{container}@{parts.netloc}.{_SERVICES[scheme]}", joined(folder, path)
     return f"{scheme}://{parts.netloc}", joined(parts.path.strip("/"), path)
+
+
+def _table(uri: str, table: str) -> Place:
+    """Return the place of a table; of the whole database where no table is named."""
+    parts = urlsplit(uri)
+    scheme = "postgres" if parts.scheme == "postgresql" else parts.scheme
+    name = parts.path.strip("/")
+    return f"{scheme}://{parts.netloc}", f"{name}.{table}" if table else name

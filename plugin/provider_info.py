@@ -14,7 +14,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "workspace": {
         "description": (
             "Root of the object store that holds snapshots, run records, datasets, models and results to reuse: "
-            "a folder, or a ``file://`` URL. Every machine that runs steps must see the same one."
+            "a folder, a ``file://`` URL, or ``azure://connection/container/folder``: an Airflow connection and a container of "
+            "Azure Blob storage. Every machine that runs steps must see the same one."
         ),
         "type": "string",
         "example": "/mnt/shared/azureml",

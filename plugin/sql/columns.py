@@ -113,6 +113,8 @@ def _parquet_type(field: Any, *, exact_decimals: bool) -> Any:
         return pa.string()
     if isinstance(kind, pa.BaseExtensionType):
         return pa.string()
+    if pa.types.is_timestamp(kind):
+        return _in_utc(kind)
     if pa.types.is_list(kind):
         return pa.list_(_parquet_type(kind.value_field, exact_decimals=exact_decimals))
     return kind
@@ -127,9 +129,17 @@ def _csv_type(field: Any) -> Any:
         or pa.types.is_floating(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_date(kind)
-        or pa.types.is_timestamp(kind)
     )
+    if pa.types.is_timestamp(kind):
+        return _in_utc(kind)
     return kind if simple else pa.string()
+
+
+def _in_utc(kind: Any) -> Any:
+    import pyarrow as pa
+
+    # The same moments; the zone they are written in would depend on the driver.
+    return kind if kind.tz is None else pa.timestamp(kind.unit, tz="UTC")
 
 
 def _ingest_type(field: Any) -> Any:

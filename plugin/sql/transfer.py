@@ -25,7 +25,8 @@ from airflow_azureml.sql.database import (
     Loaded,
     LoadMode,
 )
-from airflow_azureml.storage.files import FileInfo, FileStore
+from airflow_azureml.sql.statements import name_parts
+from airflow_azureml.storage.files import FileChanged, FileInfo, FileStore
 
 _TELLS_EVERY_S = 10.0
 _PIECE_BYTES = 4 * 2**20
@@ -149,7 +150,10 @@ def database_to_table(
     :raises UserErrorException: a table is to be replaced by its own rows.
     """
     begun = time.monotonic()
-    if source.kind == "table" and mode == "replace" and (database.uri, source.text) == (target.uri, table):
+    same = (
+        source.kind == "table" and database.uri == target.uri and name_parts(source.text) == name_parts(table)
+    )
+    if same and mode == "replace":
         raise UserErrorException(f"table {table} would be replaced by itself; name another one")
     with database.read(source, replace(job, told=None)) as rows:
         done = target.write(rows, table, mode=mode, keys=keys, job=_telling(job, tell, "written"))
@@ -159,7 +163,11 @@ def database_to_table(
 def _local_files(store: FileStore, files: Sequence[FileInfo], folder: Path) -> Iterator[Path]:
     """Fetch one file after the other; the one before goes when the next is asked for."""
     if store.local_root is not None:
-        yield from (store.local_root / info.path for info in files)
+        for info in files:
+            # Read in place; it has to be the listed one before and after.
+            _check_unchanged(store, info)
+            yield store.local_root / info.path
+            _check_unchanged(store, info)
         return
     for number, info in enumerate(files):
         local = folder / f"{number}{Path(info.path).suffix}"
@@ -169,6 +177,14 @@ def _local_files(store: FileStore, files: Sequence[FileInfo], folder: Path) -> I
         finally:
             with contextlib.suppress(FileNotFoundError):
                 local.unlink()
+
+
+def _check_unchanged(store: FileStore, info: FileInfo) -> None:
+    found = store.stat(info.path)
+    if found is None or found.version != info.version:
+        raise FileChanged(
+            f"file {info.path!r} changed since it was listed; another try loads it as it is then"
+        )
 
 
 def _telling(job: Job, tell: Callable[[str], None] | None, done: str) -> Job:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 
 from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, StoreError
 from airflow_azureml.storage.files import StoreBusy
+from airflow_azureml.transfer.azure_requests import close, quick
 from airflow_azureml.transfer.copying import Copied, FileCopier
 from airflow_azureml.transfer.folders import delete_extra, make_empty_folders, remove_empty_folders
 from airflow_azureml.transfer.journal import Journal, JournalEntry
@@ -50,7 +52,8 @@ def transfer(
         copied before is in the journal and isn't copied again.
     """
     began = time.monotonic()
-    with Spool() as spool:
+    request = replace(request, source=quick(request.source), target=quick(request.target))
+    with Spool() as spool, _connections(request):
         plan = make_plan(request, journal, spool)
         tell(_plan_line(request, plan))
         counts = _Copying(request, plan, spool, journal, stopping, tell).run()
@@ -71,6 +74,15 @@ def transfer(
         )
     tell(_end_line(request, result))
     return result
+
+
+@contextmanager
+def _connections(request: TransferRequest) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        close(request.source)
+        close(request.target)
 
 
 class _Copying:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import random
 import secrets
 import shutil
 import stat
@@ -44,7 +45,9 @@ _SHARDS = 64
 _CHUNK_BYTES = 1 << 20
 _ABANDONED_AFTER_S = 24 * 3600.0
 # A folder that a deletion empties and removes may vanish under a writer; each time it is simply made again.
-_MOVE_ATTEMPTS = 50
+_MOVE_ATTEMPTS = 2000
+_MOVES_IN_A_ROW = 20
+_MOVE_PAUSE_S = 0.02
 _NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -185,7 +188,10 @@ class LocalStore:
 
     def _move(self, draft: str, key: str) -> None:
         path = self._path(key)
-        for _ in range(_MOVE_ATTEMPTS):
+        for attempt in range(_MOVE_ATTEMPTS):
+            if attempt >= _MOVES_IN_A_ROW:
+                # Others that come and go in step with this one fall out of it.
+                time.sleep(random.random() * _MOVE_PAUSE_S)  # noqa: S311 - no secret
             try:
                 return os.replace(draft, path)
             except (FileNotFoundError, NotADirectoryError):

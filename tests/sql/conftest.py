@@ -1,17 +1,20 @@
 """A database with tables to read, reached both ways: over ADBC, and over its Airflow hook."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azurite_service import AzuriteContainer
 from postgresql_service import PostgreSQLDatabaseOfATest
 
 from airflow_azureml.sql.database import Database, DatabaseAddress
 from airflow_azureml.sql.dialects import DIALECTS
 from airflow_azureml.sql.hook import HookDatabase
 from airflow_azureml.sql.opening import open_database
+from airflow_azureml.storage import opening
 from airflow_azureml.storage.connections import get_hook
+from airflow_azureml.storage.files import FileStore, StoreAddress
 
 ADDRESS = DatabaseAddress("AzurePostgreSql", "postgresql")
 
@@ -59,3 +62,11 @@ def parquet(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def blob_store(azurite: AzuriteContainer, azurite_connection: str) -> Iterator[FileStore]:
+    """A container of blobs."""
+    opening.forget()
+    yield opening.open_files(StoreAddress("AzureBlob", azurite_connection, container=azurite.container))
+    opening.forget()

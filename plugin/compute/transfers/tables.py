@@ -104,7 +104,7 @@ class TableTransfer(WorkWithoutCode):
             return resolve_inputs(request, services)
         database = services.workspace.datastores.database(self.source_datastore)
         found = database.fingerprint(self.source, Job(self.timeout_s))
-        document = {"kind": "query", "datastore": self.source_datastore, **self.source.to_document()}
+        document = {"kind": "sql", "datastore": self.source_datastore, "source": self.source.to_document()}
         # Without a fingerprint nobody can say whether the rows are others: such a source never counts as unchanged.
         known = IdentityClass.PATH if found is None else IdentityClass.ETAG
         identity = digest_of([document, None if found is None else [found.kind, found.value]])
