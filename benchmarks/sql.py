@@ -1,7 +1,7 @@
 """A table of PostgreSQL to pandas, through Parquet, against ``pandas.read_sql``: ``python -m benchmarks.sql [rows] [repeats]``.
 
 Needs PostgreSQL's programs. The server is its own, without durability, on this machine, so that the client's work is what is
-measured. Every side is a process of its own, its imports done before the clock starts; the sides take turns.
+measured. Every side is a process of its own that has done the same with one row before the clock starts; the sides take turns.
 "Here" is two of them: the worker that writes the file and the script that reads it; their times are added, and the larger of
 their peaks of memory counts.
 """

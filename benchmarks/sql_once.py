@@ -9,52 +9,61 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from airflow_azureml.model.sql_source import SqlSource
+from airflow_azureml.runtime.dataset import Dataset
+from airflow_azureml.runtime.dataset.engine import evaluate
+from airflow_azureml.runtime.dataset.resolve import resolve_files
+from airflow_azureml.sql.postgresql import PostgreSQLDatabase
 
 QUERY = "SELECT * FROM rows"
+ONE_ROW = "SELECT * FROM rows LIMIT 1"
 
 
-def export(options: dict[str, str], path: Path) -> Callable[[], int]:
+def export(options: dict[str, str], path: Path) -> Callable[[str], int]:
     """Write the rows to a Parquet file, as the worker does."""
-    import adbc_driver_postgresql.dbapi
-    import pyarrow.parquet  # noqa: F401
-
-    from airflow_azureml.sql.postgresql import PostgreSQLDatabase
-
     database = PostgreSQLDatabase("postgresql://benchmark", "benchmark", lambda: options)
-    return lambda: database.query_to_parquet(QUERY, path).rows
+    return lambda query: database.query_to_parquet(query, path).rows
 
 
-def read(_: dict[str, str], path: Path) -> Callable[[], int]:
+def read(_: dict[str, str], path: Path) -> Callable[[str], int]:
     """Read the Parquet file into pandas, as the script does."""
     import pandas as pd
-    import pyarrow.parquet  # noqa: F401
 
-    return lambda: len(pd.read_parquet(path))
+    def rows(query: str) -> int:
+        file = path
+        if query == ONE_ROW:
+            file = path.with_name("one.parquet")
+            pd.DataFrame({"a": [1]}).to_parquet(file)
+        definition = Dataset.Tabular.from_parquet_files(str(file)).definition
+        return len(evaluate(definition, resolve_files(definition, Path)))
+
+    return rows
 
 
-def pandas_sqlalchemy(options: dict[str, str], _: Path) -> Callable[[], int]:
+def pandas_sqlalchemy(options: dict[str, str], _: Path) -> Callable[[str], int]:
     """Read the rows as pandas documents it."""
     import pandas as pd
     import sqlalchemy
 
     url = f"postgresql+psycopg2://{options['user']}@{options['host']}:{options['port']}/{options['dbname']}"
     engine = sqlalchemy.create_engine(url)
-    return lambda: len(pd.read_sql(QUERY, engine))
+    return lambda query: len(pd.read_sql(query, engine))
 
 
-def load(options: dict[str, str], path: Path) -> Callable[[], int]:
+def load(options: dict[str, str], path: Path) -> Callable[[str], int]:
     """Write the file's rows to a table, as the worker does."""
-    import adbc_driver_postgresql.dbapi
-    import pyarrow.parquet  # noqa: F401
-
-    from airflow_azureml.sql.postgresql import PostgreSQLDatabase
-
     database = PostgreSQLDatabase("postgresql://benchmark", "benchmark", lambda: options)
-    return lambda: database.load([path], "parquet", "loaded", mode="replace").rows
+
+    def rows(query: str) -> int:
+        if query == ONE_ROW:
+            return len(database.preview(SqlSource.query(query)))
+        return database.load([path], "parquet", "loaded", mode="replace").rows
+
+    return rows
 
 
-SIDES: dict[str, Callable[[dict[str, str], Path], Callable[[], Any]]] = {
+SIDES: dict[str, Callable[[dict[str, str], Path], Callable[[str], int]]] = {
     "export": export,
     "read": read,
     "pandas": pandas_sqlalchemy,
@@ -63,10 +72,11 @@ SIDES: dict[str, Callable[[dict[str, str], Path], Callable[[], Any]]] = {
 
 
 def main(side: str, options: str, path: str) -> None:
-    """Import what the side needs, then measure it."""
+    """Let the side do it with one row, which loads all that it needs; then measure it."""
     work = SIDES[side](json.loads(options), Path(path))
+    work(ONE_ROW)
     start, cpu = time.perf_counter(), time.process_time()
-    rows = work()
+    rows = work(QUERY)
     print(
         json.dumps(
             {

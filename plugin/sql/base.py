@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_azureml.model.sql_source import SqlSource
 from airflow_azureml.runtime.exceptions import UserErrorException
+from airflow_azureml.sql.ahead import read_ahead
 from airflow_azureml.sql.columns import for_parquet
 from airflow_azureml.sql.database import (
     UNLIMITED,
@@ -85,8 +86,11 @@ class BaseDatabase(ABC):
         timeout_s: float | None = None,
     ) -> Exported:
         """Write a query's rows to a Parquet file; numbers as datasets have them, decimals as doubles."""
-        source = SqlSource.query(statement, parameters)
-        return self.export(source, target, "parquet", exact_decimals=False, job=Job(timeout_s))
+        with (
+            self.read(SqlSource.query(statement, parameters), Job(timeout_s)) as read,
+            read_ahead(read) as rows,
+        ):
+            return write_file(rows, target, "parquet", exact_decimals=False, compression="lz4")
 
     def query_to_csv(
         self,
@@ -109,7 +113,7 @@ class BaseDatabase(ABC):
         job: Job = UNLIMITED,
     ) -> Exported:
         """Write a table, query or procedure to a file, which appears whole or not at all."""
-        with self.read(source, job) as rows:
+        with self.read(source, job) as read, read_ahead(read) as rows:
             return write_file(rows, target, file_format, exact_decimals=exact_decimals)
 
     def load(

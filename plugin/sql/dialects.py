@@ -119,9 +119,9 @@ class Dialect:
         listed = ", ".join(f"{self.quote(column.name)} {column.type}" for column in columns)
         return f"CREATE TABLE {table} ({listed})"
 
-    def clear(self, table: str) -> str:
-        """Return the statement that removes all rows; other writers wait until the transaction's end."""
-        return f"DELETE FROM {table}"
+    def clear(self, table: str) -> list[str]:
+        """Return the statements that remove all rows; other writers wait until the transaction's end."""
+        return [f"DELETE FROM {table}"]
 
     def staging_like(self, table: str, columns: Sequence[str]) -> str:
         """Return the statement that makes an empty temporary table with some columns of another one."""
@@ -191,6 +191,10 @@ class PostgreSQL(Dialect):
             "WHERE i.indisprimary AND i.indrelid = to_regclass(:relation) ORDER BY k.place",
             (SqlParameter("relation", self.quoted(table)),),
         )
+
+    def clear(self, table: str) -> list[str]:
+        """Return the statements that remove all rows; other writers wait, readers go on seeing the old rows."""
+        return [f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", f"DELETE FROM {table}"]
 
     def staging_like(self, table: str, columns: Sequence[str]) -> str:
         """Return the statement that makes an empty temporary table with some columns of another one."""
@@ -276,9 +280,9 @@ class MSSQL(_InformationSchema):
         call = f"SET NOCOUNT ON; EXEC {self.quoted(source.text, 'procedure')} {given}".rstrip()
         return Statement(call, source.parameters)
 
-    def clear(self, table: str) -> str:
-        """Return the statement that removes all rows; other writers wait until the transaction's end."""
-        return f"DELETE FROM {table} WITH (TABLOCKX, HOLDLOCK)"
+    def clear(self, table: str) -> list[str]:
+        """Return the statements that remove all rows; other writers wait until the transaction's end."""
+        return [f"DELETE FROM {table} WITH (TABLOCKX, HOLDLOCK)"]
 
     def staging_like(self, table: str, columns: Sequence[str]) -> str:
         """Return the statement that makes an empty temporary table with some columns of another one."""

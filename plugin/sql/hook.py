@@ -114,7 +114,8 @@ class HookDatabase(BaseDatabase):
                     count = self._upsert(session, counted, quoted, names, wanted, primary_key)
                 else:
                     if mode == "replace" and not created:
-                        self._run(session, self.dialect.clear(quoted))
+                        for text in self.dialect.clear(quoted):
+                            self._run(session, text)
                     count = self._insert(session, counted, quoted, names)
                 session.watch.check()
                 session.connection.commit()

@@ -192,9 +192,8 @@ class PostgreSQLDatabase(BaseDatabase):
         if not direct:
             self._stage(cursor, staged, targets)
         if replace:
-            # Writers wait, readers go on seeing the old rows until the end.
-            cursor.execute(f"LOCK TABLE {quoted} IN SHARE ROW EXCLUSIVE MODE")
-            cursor.execute(f"DELETE FROM {quoted}")
+            for statement in self.dialect.clear(quoted):
+                cursor.execute(statement)
         if direct:
             *schemas, name = name_parts(table)
             schema = schemas[-1] if schemas else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,7 +165,10 @@ class ObstoreFiles:
         key = self.key(path)
         with source.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
-            unchanged = lambda: _same(before, os.fstat(file.fileno()), source)  # noqa: E731 - reads the open file
+
+            def unchanged() -> None:
+                _same(before, os.fstat(file.fileno()), source)
+
             if before.st_size <= SMALL_BYTES:
                 data = file.read(SMALL_BYTES + 1)
                 unchanged()
@@ -227,7 +230,12 @@ class ObstoreFiles:
         return FileInfo(path, len(data), time.time(), plain_etag(written["e_tag"]), md5)
 
     def put_parts(
-        self, key: str, parts: Iterator[bytes], part_bytes: int, unchanged: Any, md5: str | None
+        self,
+        key: str,
+        parts: Iterator[bytes],
+        part_bytes: int,
+        unchanged: Callable[[], None],
+        md5: str | None,
     ) -> None:
         """Write a large file; it appears when all parts are there and ``unchanged()`` doesn't raise."""
         file = self.upload(key, part_bytes, _PARTS_AT_ONCE, md5)

@@ -176,7 +176,9 @@ def test_rows_go_to_a_file_and_back_to_another_table(run, postgresql_database):
             least = PipelineParameter("least", 2)
             out = DataTransferStep(
                 "out",
-                SqlDataReference("sales", sql_query="select * from raw where id >= :least", sql_query_parameters={"least": least}),
+                SqlDataReference(
+                    "sales", sql_query="select * from raw where id >= :least", sql_query_parameters={"least": least}
+                ),
                 DataReference("workspaceblobstore", path_on_datastore="export/rows.parquet"),
             )
             back = DataTransferStep("back", out.get_output(), SqlDataReference("sales", sql_table="copied"), table_mode="replace")

@@ -11,7 +11,8 @@ from airflow_azureml.workspace.handle import open_workspace
 
 PIPELINE = """
     with Pipeline("moves"):
-        DataTransferStep("copy", DataReference("landing", path_on_datastore="raw"), DataReference("archive", path_on_datastore="sales"))
+        source = DataReference("landing", path_on_datastore="raw")
+        DataTransferStep("copy", source, DataReference("archive", path_on_datastore="sales"))
 """
 
 

@@ -385,3 +385,20 @@ def test_an_error_of_the_source_is_told_as_the_sources(adbc: Database, server: S
         adbc.write(rows, "b")
 
     assert server.rows("SELECT count(*) FROM b") == [(0,)]
+
+
+def test_of_two_replacements_at_once_one_stays_whole(database: Database, server: Server, csv: CSV) -> None:
+    server.execute(ORDERS)
+    files = [csv("id,item\n" + "".join(f"{i},{name}\n" for i in range(500)), f"{name}.csv") for name in "ab"]
+    threads = [
+        threading.Thread(target=database.load, args=([file], "csv", "orders"), kwargs={"mode": "replace"})
+        for file in files
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    ((count, items),) = server.rows("SELECT count(*), count(DISTINCT item) FROM orders")
+    assert (count, items) == (500, 1)
