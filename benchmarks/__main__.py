@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import delimited, hashing, imports, mount, parse, plan, reuse, reuse_peers, step
+from benchmarks import (
+    delimited,
+    hashing,
+    imports,
+    mount,
+    parse,
+    plan,
+    reuse,
+    reuse_peers,
+    sql,
+    step,
+    transfer,
+)
 from benchmarks.measure import machine
 
 BENCHMARKS = {
@@ -17,6 +29,8 @@ BENCHMARKS = {
     "step": step.main,
     "reuse": reuse.main,
     "reuse_peers": reuse_peers.main,
+    "sql": sql.main,
+    "transfer": transfer.main,
 }
 
 

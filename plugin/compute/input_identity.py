@@ -51,7 +51,9 @@ def as_output(manifest: TreeManifest) -> tuple[str, ...]:
 
 def without_places(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a dataset definition without where its files lie: their names and bytes are known by content."""
-    places = {"paths", "datastore", "query", "query_timeout_s"} if "query" in definition["source"] else {"paths"}
+    places = (
+        {"paths", "datastore", "query", "query_timeout_s"} if "query" in definition["source"] else {"paths"}
+    )
     source = {key: value for key, value in definition["source"].items() if key not in places}
     if "tabular" in source:
         # Files that are made of a table: the table has places of its own.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import calendar
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,9 +127,11 @@ class AzureBlobFiles(ObstoreFiles):
             return
         with self.requests("write", key), ThreadPoolExecutor(_BLOCKS_AT_ONCE) as pool:
             blocks: list[str] = []
+            # Another one for each upload: the service keeps waiting parts by the file's name and theirs.
+            token = secrets.token_hex(8)
             sending: list[Future[None]] = []
             for part in parts:
-                blocks.append(base64.b64encode(b"%08d" % len(blocks)).decode("ascii"))
+                blocks.append(base64.b64encode(f"{token}{len(blocks):08d}".encode()).decode("ascii"))
                 sending.append(pool.submit(self._put_block, key, blocks[-1], part))
                 # Not all at once: a part stays in memory until it is sent.
                 if len(sending) >= _BLOCKS_AT_ONCE:

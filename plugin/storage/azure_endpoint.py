@@ -55,9 +55,7 @@ class ConnectionString:
         return Endpoint(url, self.account, self.suffix)
 
 
-def service_endpoint(
-    address: str, suffix: str | None, service: str
-) -> Endpoint:
+def service_endpoint(address: str, suffix: str | None, service: str) -> Endpoint:
     """Return where a service of an account is.
 
     :param address: name of the account, host name or URL of any of its services, or URL of an emulator.

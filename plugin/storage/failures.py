@@ -17,6 +17,10 @@ BUSY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _NO_CONTAINER = frozenset(
     {"ContainerNotFound", "NoSuchBucket", "FilesystemNotFound", "ContainerBeingDeleted"}
 )
+# The second is Azurite's word for the first.
+_DAMAGED = frozenset({"Md5Mismatch", "InvalidOperation"})
+# Parts that wait to be put together go when somebody else writes the file.
+_OVERTAKEN = frozenset({"InvalidBlockList", "NoSuchUpload"})
 # By the name of the class, so that nothing is imported here.
 _STATUS_OF = {
     "FileNotFoundError": 404,
@@ -80,6 +84,15 @@ class Failure:
                 f"cannot {verb} {where}: the service refuses ({self._said}); check the connection's credentials "
                 "and its permissions on the container"
             )
+        if self.code in _DAMAGED:
+            return StoreBusy(
+                f"cannot {verb} {where}: what arrived doesn't have the MD5 of what was sent; it was damaged on its way, or the "
+                "file was written meanwhile; try again"
+            )
+        if self.code in _OVERTAKEN:
+            return StoreBusy(
+                f"cannot {verb} {where}: somebody else wrote the same file at the same time; try again"
+            )
         if self.on_the_wire or self.status in BUSY_STATUSES:
             return StoreBusy(f"cannot {verb} {where} now: {self._said}; it was tried again for a while")
         return StoreError(f"cannot {verb} {where}: {self._said}")
@@ -89,6 +102,13 @@ class Failure:
         if self.on_the_wire:
             return "no answer from the service"
         return f"status {self.status}" + (f", {self.code}" if self.code else "")
+
+
+def is_of_client(error: Exception) -> bool:
+    """Tell whether obstore raised it; some of its errors are those of Python, without a number of the system's."""
+    if isinstance(error, OSError):
+        return error.errno is None and not isinstance(error, TimeoutError)
+    return isinstance(error, ValueError) or type(error).__module__.startswith("obstore")
 
 
 def failure_of(error: Exception) -> Failure:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_azureml.runtime.dataset.walking import ARRIVING
 from airflow_azureml.runtime.exceptions import ObjectNotFound, UserErrorException
 from airflow_azureml.storage.drafts import Draft, write_at, writing_local
-from airflow_azureml.storage.failures import FORKS, exception_of, failure_of
+from airflow_azureml.storage.failures import FORKS, exception_of, failure_of, is_of_client
 from airflow_azureml.storage.files import FileChanged, FileInfo, Folder, StoreBusy, check_path, joined
 
 if TYPE_CHECKING:
@@ -261,9 +261,7 @@ class ObstoreFiles:
         try:
             yield
         except Exception as error:
-            if type(error).__module__.startswith("obstore") or isinstance(
-                error, (FileNotFoundError, ValueError)
-            ):
+            if is_of_client(error):
                 # Without the cause: its text quotes the request, and with it a signature.
                 raise exception_of(error, verb, path, self.uri) from None
             raise

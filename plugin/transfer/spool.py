@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from airflow_azureml.storage.files import FileInfo
 from airflow_azureml.transfer.journal import JournalEntry
@@ -135,7 +135,7 @@ class Spool:
         )
 
 
-def _pair(row: tuple[bytes, int, float, str, str, int, float, str, str, str, str, str]) -> Pair:
+def _pair(row: tuple[Any, ...]) -> Pair:
     path = _path(row[0])
     return Pair(
         path,

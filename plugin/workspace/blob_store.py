@@ -15,12 +15,13 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_azureml.runtime.exceptions import ConditionFailed, ObjectNotFound, StoreError
-from airflow_azureml.storage.failures import Failure, exception_of, failure_of
+from airflow_azureml.storage.failures import Failure, exception_of, failure_of, is_of_client
 from airflow_azureml.storage.files import FileChanged, StoreAddress
 from airflow_azureml.storage.obstore_files import SMALL_BYTES, ObstoreFiles, plain_etag, quoted_etag
 from airflow_azureml.storage.opening import open_files
@@ -175,19 +176,18 @@ class BlobStore:
         self, key: str, data: bytes, error: Exception, failure: Failure, *, conditional: bool
     ) -> str:
         """Say what became of a write that the service refused; returns the tag when it had been done after all."""
-        if isinstance(error, StoreError):
+        if not is_of_client(error):
             raise error
-        if not conditional or not (failure.is_unmet or failure.is_absent):
-            raise exception_of(error, "write", key, self._files.uri) from None
-        if failure.retried:
-            # The first answer may have been lost, and the condition undone by our own write.
-            try:
+        lost = failure.is_unmet or failure.is_absent
+        # The answer to a first try may have been lost, and the condition undone by our own write.
+        if conditional and (failure.on_the_wire or (lost and failure.retried)):
+            with suppress(ObjectNotFound):
                 found = self.get(key)
-            except ObjectNotFound:
-                raise ConditionFailed(key) from None
-            if found.data == data:
-                return found.tag
-        raise ConditionFailed(key) from None
+                if found.data == data:
+                    return found.tag
+        if conditional and lost:
+            raise ConditionFailed(key) from None
+        raise exception_of(error, "write", key, self._files.uri) from None
 
     def _refuse_clash(self, key: str, tag: str) -> None:
         """Take back an object that lies under another one, or over others."""
@@ -236,7 +236,7 @@ class _Errors:
             return
         if failure_of(error).is_absent:
             raise ObjectNotFound(self._key) from None
-        if type(error).__module__.startswith("obstore"):
+        if is_of_client(error):
             raise exception_of(error, self._verb, self._key, self._uri()) from None
 
 

@@ -75,7 +75,9 @@ class TestADataReference:
         lab.datastore_file("../secret", "s")
         port = InputPort("raw", "mount", PathSource(BLOB, path))
         with pytest.raises(UserErrorException, match="leaves the datastore"):
-            InputResolver(lab.workspace, lab.services.hashes, lab.services.data, lab.root).reference(port, BLOB, path)
+            InputResolver(lab.workspace, lab.services.hashes, lab.services.data, lab.root).reference(
+                port, BLOB, path
+            )
 
     def test_cannot_leave_it_by_a_link(self, lab: Any, seen: Any) -> None:
         lab.datastore_file("raw/a.csv", "1")

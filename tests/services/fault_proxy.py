@@ -32,7 +32,8 @@ class Fault:
     """What happens to requests.
 
     :param when: which requests.
-    :param kind: ``status`` answers with one, ``flip-up`` and ``flip-down`` change a byte, ``drop`` closes the connection.
+    :param kind: ``status`` answers with one, ``flip-up`` and ``flip-down`` change a byte, ``drop`` closes the connection;
+        ``done-status`` and ``done-drop`` do that after the server has done what it was asked.
     :param times: to how many of them.
     :param after: how many pass before.
     """
@@ -128,6 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         seen = Seen(self.command, unquote(parts.path), parse_qs(parts.query), len(body))
         fault = self.owner.fault_for(seen)
         kind = fault.kind if fault is not None else ""
+        if fault is not None and kind.startswith("done-"):
+            self._ask(body)
+            kind = kind.removeprefix("done-")
         if kind == "drop":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -159,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(text)
 
-    def _forward(self, body: bytes, *, flip: bool) -> None:
+    def _ask(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         if self._upstream is None:
             self._upstream = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
         self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -170,7 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._upstream.putheader("content-length", str(len(body)))
         self._upstream.endheaders(body or None)
         answer = self._upstream.getresponse()
-        data = answer.read()
+        return answer, answer.read()
+
+    def _forward(self, body: bytes, *, flip: bool) -> None:
+        answer, data = self._ask(body)
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in (

@@ -50,7 +50,7 @@ def _table(file: ResolvedFile, columns: Collection[str] | None, enough: bool) ->
     try:
         # ParquetFile reads just this file: the dataset reader would add columns for folders called key=value.
         with open(file.path, "rb") as stream:
-            opened = pyarrow("pyarrow.parquet").ParquetFile(stream)
+            opened = pyarrow("pyarrow.parquet").ParquetFile(stream, pre_buffer=False)
             names = opened.schema_arrow.names
             if columns is not None and set(columns) <= set(names):
                 names = [name for name in names if name in columns]
