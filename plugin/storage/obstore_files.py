@@ -139,12 +139,12 @@ class ObstoreFiles:
                 yield first
             return
         # Range by range, so that a slow reader keeps no request open and a broken one costs no more than itself.
-        starts = range(0, info.size_bytes, PART_BYTES)
+        starts = range(0, info.size_bytes, SMALL_BYTES)
         ahead: Future[bytes] = _shared_pool().submit(self._range, path, info, 0)
         for start in starts:
             data = ahead.result()
-            if start + PART_BYTES < info.size_bytes:
-                ahead = _shared_pool().submit(self._range, path, info, start + PART_BYTES)
+            if start + SMALL_BYTES < info.size_bytes:
+                ahead = _shared_pool().submit(self._range, path, info, start + SMALL_BYTES)
             yield data
 
     def get_file(self, path: str, target: Path, *, etag: str | None = None) -> FileInfo:
@@ -279,8 +279,9 @@ class ObstoreFiles:
         return found is not None and found.size_bytes <= start and etag in (None, found.etag)
 
     def _range(self, path: str, info: FileInfo, start: int) -> bytes:
-        data = self.read(path, start, min(PART_BYTES, info.size_bytes - start), etag=info.etag)
-        if len(data) != min(PART_BYTES, info.size_bytes - start):
+        wanted = min(SMALL_BYTES, info.size_bytes - start)
+        data = self.read(path, start, wanted, etag=info.etag)
+        if len(data) != wanted:
             raise StoreBusy(f"{path!r} in {self.uri} came in part only; try again")
         return data
 

@@ -94,7 +94,8 @@ class DataCache:
         paths = [self.path_of(store, info) for info in files]
         if store.local_root is not None:
             return paths
-        missing = {path: info for info, path in zip(files, paths, strict=True) if path in self._claim(paths)}
+        absent = self._claim(paths)
+        missing = {path: info for info, path in zip(files, paths, strict=True) if path in absent}
         if missing:
             self._download(store, missing, tell)
         return paths
