@@ -5,21 +5,18 @@ The latter is called in the scheduler for every DAG run, ours or not; a run with
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 from airflow.utils.state import DagRunState, TaskInstanceState
 
+from airflow_azureml.closing import close
 from airflow_azureml.model.status import RunStatus
-from airflow_azureml.runtime.exceptions import AzureMLException, ObjectNotFound
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 _STEPS = "airflow_azureml.operators."
-
-log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -37,15 +34,15 @@ def on_dag_run_success(dag_run: DagRun) -> None:
     """Mark the pipeline run as finished, or as canceled when it was stopped on purpose."""
     if failed_fast(dag_run):
         dag_run.set_state(DagRunState.FAILED)
-        _close(dag_run, RunStatus.FAILED)
+        close(dag_run.dag_id, dag_run.run_id, RunStatus.FAILED)
     else:
-        _close(dag_run, RunStatus.FINISHED)
+        close(dag_run.dag_id, dag_run.run_id, RunStatus.FINISHED)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun) -> None:
     """Mark the pipeline run as failed, or as canceled when it was stopped on purpose."""
-    _close(dag_run, RunStatus.FAILED)
+    close(dag_run.dag_id, dag_run.run_id, RunStatus.FAILED)
 
 
 def failed_fast(dag_run: DagRun) -> bool:
@@ -65,30 +62,3 @@ def failed_fast(dag_run: DagRun) -> bool:
     session = object_session(dag_run)
     tasks = dag_run.get_task_instances() if session is None else dag_run.get_task_instances(session=session)
     return any(ti.state == TaskInstanceState.FAILED for ti in tasks)
-
-
-def _close(dag_run: DagRun, status: RunStatus) -> None:
-    from airflow_azureml import config
-    from airflow_azureml.compute.identity import pipeline_run_id
-    from airflow_azureml.compute.records import close_open_steps, now
-    from airflow_azureml.workspace.handle import open_workspace
-
-    run_id = pipeline_run_id(config.deployment(), dag_run.dag_id, dag_run.run_id)
-    end = now()
-
-    def change(record: dict[str, Any]) -> dict[str, Any]:
-        final = RunStatus.CANCELED if record.get("cancel") else status
-        return {**record, "status": final.value, "end": end}
-
-    try:
-        workspace = open_workspace(config.workspace_url())
-        workspace.runs.update(run_id, change)
-        if status is RunStatus.FAILED:
-            close_open_steps(workspace, run_id)
-    except ObjectNotFound:
-        return
-    except (AzureMLException, OSError) as error:
-        # The scheduler has better things to do than to fail over a record.
-        log.warning(
-            "the record of run %s of %s could not be closed: %s", dag_run.run_id, dag_run.dag_id, error
-        )

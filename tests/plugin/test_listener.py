@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_azureml import config, listener
-from airflow_azureml.compute.identity import StepIdentity
+from airflow_azureml.closing import CLOSER
+from airflow_azureml.compute.identity import StepIdentity, pipeline_run_id
 from airflow_azureml.compute.records import new_pipeline_record
 from airflow_azureml.workspace.handle import open_workspace
 
@@ -139,3 +140,30 @@ class TestStarting:
     def test_a_task_imports_what_it_needs(self, preloaded):
         listener.on_starting(object())
         assert not preloaded
+
+
+@pytest.mark.service("azurite")
+def test_a_remote_workspace_is_looked_after_beside_the_scheduler(
+    azurite_connection, azurite, azureml_options
+):
+    """The scheduler forks a process for each task; a storage client in use would not survive that."""
+    azureml_options.setenv(
+        "AIRFLOW__AZUREML__WORKSPACE", f"azure://{azurite_connection}/{azurite.container}/ws"
+    )
+    config.forget()
+    run_id = pipeline_run_id(config.deployment(), RUN.dag_id, RUN.run_id)
+    workspace = open_workspace(config.workspace_url())
+    workspace.runs.create_pipeline_run(
+        {"kind": "pipeline", "id": run_id, "status": "Running", "experiment": "diabetes"}
+    )
+
+    listener.on_dag_run_failed(RUN)
+    first = CLOSER._process
+    listener.on_dag_run_success(DagRunLike())
+    assert CLOSER._process is first
+    first.kill()
+    first.wait()
+    listener.on_dag_run_success(DagRunLike())
+    CLOSER.wait()
+
+    assert workspace.runs.get(run_id)["status"] == "Finished"
