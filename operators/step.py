@@ -237,8 +237,7 @@ class PipelineStep(ResumesInWorker, BaseOperator, metaclass=StepMeta):
     def execute(self, context: Context) -> dict[str, Any]:
         """Reuse an earlier result or run the step.
 
-        :return: the step's document: ``step_run_id``, ``status``, ``outputs`` by name, ``reused_from``. The reuse decision is
-            pushed as XCom ``reuse``.
+        :return: the step's document: ``step_run_id``, ``status``, ``outputs``, ``reused_from``. The decision is XCom ``reuse``.
         """
         from airflow_azureml.operators.step_run import run_step
 

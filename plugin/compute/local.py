@@ -22,6 +22,7 @@ from airflow_azureml.compute.run_server import RunServer
 from airflow_azureml.compute.script_work import ScriptWork
 from airflow_azureml.compute.staging import OutputStaging
 from airflow_azureml.compute.step_log import LOG_NAME, StepLog
+from airflow_azureml.compute.step_state import step_state
 from airflow_azureml.compute.task_log import TaskLog, describe
 from airflow_azureml.compute.variables import PortValue, port_variables, run_variables
 from airflow_azureml.compute.views import InputViews
@@ -34,7 +35,6 @@ from airflow_azureml.runtime.service import SOCKET_VARIABLE
 from airflow_azureml.runtime.ship import ship
 from airflow_azureml.workspace.dataset_files import DatasetFiles
 from airflow_azureml.workspace.run_service import RunService
-from airflow_azureml.workspace.run_state import RunState
 
 OUTPUTS = "outputs"
 LOGS = "logs"
@@ -71,23 +71,14 @@ class LocalRun:
         self._log = log
         self._stopping = stopping
         self.folder = WorkingDirectory(services.scratch, request.identity.step_run_id)
-        identity = request.identity
         record["git"] = work.source.git()
-        self.state = RunState(
-            services.workspace,
-            identity.step_run_id,
-            staging=self.folder.artifacts,
-            pipeline_run_id=identity.pipeline_run_id,
-            experiment=identity.experiment,
-            name=identity.step_name,
-            pipeline_name=identity.dag_id,
+        self.state = step_state(
+            request,
+            services,
+            self.folder.artifacts,
+            target="local",
+            properties={"ContentSnapshotId": work.source.digest, **record["git"]},
             working_directory=self.folder.code,
-            details={"target": "local"},
-            properties={
-                "StepType": identity.step_type,
-                "ContentSnapshotId": work.source.digest,
-                **record["git"],
-            },
         )
         self.staging = OutputStaging(
             services.workspace,
@@ -97,7 +88,7 @@ class LocalRun:
             services.data,
         )
         self._views = InputViews(self.folder.mount, self.folder.downloads, self.folder.code)
-        self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
+        self._watch = CancelWatch(services.workspace, request.identity.pipeline_run_id, self.state, stopping)
 
     def __enter__(self) -> Self:
         self.folder.create()

@@ -18,13 +18,13 @@ from airflow_azureml.compute.inputs import ResolvedInput
 from airflow_azureml.compute.outputs import StoredOutput
 from airflow_azureml.compute.request import ExecutionServices, StepRequest, output_places
 from airflow_azureml.compute.step_log import LOG_NAME
+from airflow_azureml.compute.step_state import step_state
 from airflow_azureml.compute.task_log import TaskLog, describe
 from airflow_azureml.compute.working_directory import WorkingDirectory
 from airflow_azureml.model.port_types import ParameterSource, PathSource
 from airflow_azureml.runtime.exceptions import AzureMLException, StepCanceled, UserErrorException
 from airflow_azureml.transfer.request import ReferenceType
 from airflow_azureml.workspace.manifest import TreeManifest
-from airflow_azureml.workspace.run_state import RunState
 
 if TYPE_CHECKING:
     from airflow_azureml.reuse.secrecy import Secrecy
@@ -136,17 +136,7 @@ class TransferRun(ABC):
         identity = request.identity
         self._folder = WorkingDirectory(services.scratch, identity.step_run_id)
         self.staging = InPlace()
-        self.state = RunState(
-            services.workspace,
-            identity.step_run_id,
-            staging=self._folder.artifacts,
-            pipeline_run_id=identity.pipeline_run_id,
-            experiment=identity.experiment,
-            name=identity.step_name,
-            pipeline_name=identity.dag_id,
-            details={"target": target},
-            properties={"StepType": identity.step_type},
-        )
+        self.state = step_state(request, services, self._folder.artifacts, target=target)
         self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
 
     def __enter__(self) -> Self:
