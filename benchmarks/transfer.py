@@ -7,11 +7,13 @@ process; what Azurite takes is not in the CPU time, and is most of the wall time
 afterwards.
 
 "here" checks every byte: the service gets an MD5 with each request and keeps that of the whole, and what comes down is
-compared with it. So do rclone and azcopy with the options they are given. The SDK does it for what it moves when told to
-("checked"), adlfs doesn't; beside them stands "here, sizes", which looks at sizes alone. rclone and azcopy are left out where
-they aren't installed; azcopy is looked for as ``AZCOPY`` or on PATH, and can't copy between containers of Azurite, which
-lacks the request for it. rclone comes to no end there with a large file, because Azurite answers a copy from a signed URL
-with an error. With ``TMPDIR=/dev/shm`` no disk takes part.
+compared with it. azcopy does so with the options it is given, rclone except for large files that come down, unless it is told
+to fetch them in one stream ("checked"), the SDK when told to ("checked"; it keeps no MD5 of large files), adlfs never. Beside
+them stands "here, sizes", which looks at sizes alone.
+
+rclone and azcopy are left out where they aren't installed; azcopy is looked for as ``AZCOPY`` or on PATH, and can't copy between
+containers of Azurite, which lacks the request for it. rclone comes to no end there with a large file: Azurite answers a copy
+from a signed URL with an error. With ``TMPDIR=/dev/shm`` no disk takes part.
 """
 
 from __future__ import annotations
@@ -99,6 +101,7 @@ def tools() -> dict[str, Command]:
         found["adlfs"] = _library("adlfs", str(adlfs))
     if shutil.which("rclone"):
         found["rclone"] = rclone
+        found["rclone, checked"] = rclone_checked
     if _azcopy():
         found["azcopy"] = azcopy
     return found
@@ -172,7 +175,7 @@ def print_costs(title: str, costs: dict[str, dict[str, Cost]], amount: int, unit
 
 
 def rclone(direction: str, place: Place) -> list[str]:
-    """Return the command line of rclone, which compares MD5s by itself."""
+    """Return the command line of rclone."""
     names = place.container.container, place.other.container
     source, target = {
         "up": (str(place.folder), f":azureblob:{names[0]}"),
@@ -181,6 +184,11 @@ def rclone(direction: str, place: Place) -> list[str]:
     }[direction]
     sas = f"--azureblob-sas-url={place.container.endpoint}?{account_sas()}"
     return ["rclone", "copy", source, target, "--config=", "--transfers=32", "--checkers=32", "--quiet", sas]
+
+
+def rclone_checked(direction: str, place: Place) -> list[str] | None:
+    """Return the command line of rclone that compares MD5s of large files, too."""
+    return None if direction == "across" else [*rclone(direction, place), "--multi-thread-streams=0"]
 
 
 def azcopy(direction: str, place: Place) -> list[str] | None:

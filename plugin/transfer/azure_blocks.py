@@ -108,9 +108,10 @@ class BlockWriter:
         self._sending.append(self._pool.submit(self._put, block, data))
 
     def _put(self, block: str, data: bytes) -> None:
-        digest = _base64(hashlib.md5(data, usedforsecurity=False).hexdigest())
-        query = {"comp": "block", "blockid": block}
-        _send(self._store, self._path, data, {"content-md5": digest}, query)
+        headers = {}
+        if self._sums.wanted.service:
+            headers["content-md5"] = _base64(hashlib.md5(data, usedforsecurity=False).hexdigest())
+        _send(self._store, self._path, data, headers, {"comp": "block", "blockid": block})
 
 
 def _send(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from airflow_azureml.runtime.dataset.walking import ARRIVING
 from airflow_azureml.runtime.exceptions import ObjectNotFound, StepCanceled, StoreError
 from airflow_azureml.storage.azure_blob_files import AzureBlobFiles
 from airflow_azureml.storage.azure_copy import server_copy
@@ -21,6 +23,8 @@ from airflow_azureml.transfer.spool import Pair
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
+# What a service copies from another account while the request waits.
+_AT_ONCE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +154,7 @@ class FileCopier:
         source, target = request.source_file(pair.path), request.target_file(pair.path)
         self._pace.take(0)
         try:
-            info = server_copy(
-                request.source,
-                source,
-                request.target,
-                target,
-                stopping=self._halt,
-                tell=self._tell,
-                info=replace(pair.source, path=source),
-            )
+            info = self._copied_by_service(pair, source, target)
         except StepCanceled:
             raise Stopped from None
         if info is None:
@@ -166,6 +162,28 @@ class FileCopier:
         self._check_size(pair, info)
         # What the service copies inside of itself it checks itself.
         return _outcome(pair, info, "copied", md5=pair.source.md5, verified=True)
+
+    def _copied_by_service(self, pair: Pair, source: str, target: str) -> FileInfo | None:
+        request = self._request
+        first = target
+        if _appears_early(request.source, request.target, pair.source.size_bytes):
+            first = f"{ARRIVING}/{secrets.token_hex(8)}"
+        origin = replace(pair.source, path=source)
+        info = server_copy(
+            request.source,
+            source,
+            request.target,
+            first,
+            stopping=self._halt,
+            tell=self._tell,
+            info=origin,
+        )
+        if info is None or first == target:
+            return info
+        try:
+            return request.target.copy(first, target)
+        finally:
+            request.target.delete(first)
 
     def _through_here(self, pair: Pair) -> Copied:
         request = self._request
@@ -213,7 +231,7 @@ class FileCopier:
 
     def _writer(self, path: str, size_bytes: int, sums: Sums) -> FileWriter:
         target = self._request.target
-        if sums.wanted.service and isinstance(target, AzureBlobFiles):
+        if isinstance(target, AzureBlobFiles) and size_bytes > SMALL_BYTES:
             return BlockWriter(target, path, size_bytes, sums)
         return target.writer(path)
 
@@ -240,6 +258,16 @@ class FileCopier:
                 f"{path!r} arrived damaged on {self._request.target.uri} and was deleted there: "
                 f"CRC-32 {found:08x} instead of {crc:08x}"
             )
+
+
+def _appears_early(source: FileStore, target: FileStore, size_bytes: int) -> bool:
+    """Tell whether the service shows a copy under its name while it is still being made: a large one from another account."""
+    return (
+        isinstance(source, AzureBlobFiles)
+        and isinstance(target, AzureBlobFiles)
+        and source.rest.account.endpoint != target.rest.account.endpoint
+        and size_bytes > _AT_ONCE_BYTES
+    )
 
 
 def _outcome(

@@ -51,7 +51,13 @@ def test_the_second_run_reuses_and_nothing_is_left_running(tmp_path: Path) -> No
 )
 def test_interrupted_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     home = tmp_path / "airflow"
-    with subprocess.Popen(command(home), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as demo:
+    # Tests that run in the background of a shell inherit that Ctrl-C is not for them.
+    with subprocess.Popen(
+        command(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as demo:
         wait_until(lambda: "Database ready" in read(home / "standalone.log"))
         demo.send_signal(number)
 

@@ -23,7 +23,16 @@ LAYERS = [
     {"cli"},
     # The policy looks at steps in DAGs, for Airflow; the triggers are what of operators waits.
     {"operators", "policy", "triggers"},
-    {"airflow_plugin", "closing", "connection_types", "demo", "discovery", "listener", "preload", "provider_info"},
+    {
+        "airflow_plugin",
+        "closing",
+        "connection_types",
+        "demo",
+        "discovery",
+        "listener",
+        "preload",
+        "provider_info",
+    },
     {"hooks"},
     {"config"},
     {"compute"},

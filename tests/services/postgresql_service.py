@@ -95,10 +95,20 @@ class PostgreSQLServer:
 
     def _wait(self) -> None:
         until = time.monotonic() + STARTS_WITHIN_S
-        while not (self._folder / f".s.PGSQL.{self.port}").exists():
+        # Its socket is there before it takes anybody in.
+        while not self._answers():
             assert self._process.poll() is None, "PostgreSQL ended"
             assert time.monotonic() < until, "PostgreSQL does not start"
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        import psycopg2
+
+        try:
+            PostgreSQLDatabaseOfATest(self.port, "postgres").rows("select 1")
+        except psycopg2.OperationalError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

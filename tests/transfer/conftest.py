@@ -82,7 +82,7 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_azureml.transfer.copying.FIRST_PAUSE_S", 0.001)
 
 
-def azure_files(container: Any, *, port: int | None = None, prefix: str = "") -> Any:
+def open_azure(container: Any, *, port: int | None = None, prefix: str = "") -> Any:
     """The store of a container of Azurite.
 
     :param port: of a proxy before it.
@@ -101,10 +101,10 @@ def azure_files(container: Any, *, port: int | None = None, prefix: str = "") ->
 
 @pytest.fixture
 def azure_of() -> Iterator[Any]:
-    """Makes the store of a container, see :func:`azure_files`."""
+    """Makes the store of a container, see :func:`open_azure`."""
     from airflow_azureml.storage import opening
 
-    yield azure_files
+    yield open_azure
     opening.forget()
 
 

@@ -9,6 +9,7 @@ from fault_proxy import FaultProxy, Seen
 
 from airflow_azureml.runtime.exceptions import StoreError
 from airflow_azureml.storage.files import StoreBusy
+from airflow_azureml.transfer import copying
 from airflow_azureml.transfer.checksums import BytesDamaged
 from airflow_azureml.transfer.reading import PIECE_BYTES
 
@@ -92,6 +93,26 @@ def test_files_go_from_container_to_container(
     assert content(empty_bench.target) == {f"in/{path}": data for path, data in FILES.items()}
     assert result.verified == 4
     assert empty_bench.run("", "in").skipped == 4
+
+
+def test_a_copy_that_the_service_shows_before_it_is_whole_is_made_under_another_name(
+    empty_bench: Any,
+    azurite: Any,
+    azure: Any,
+    azure_of: Any,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(azure, {"file": LARGE})
+    other = azurite.other()
+    empty_bench.source, empty_bench.target = azure, azure_of(other, port=proxy.port)
+    # Another address is another account, and Azurite has none of another size.
+    monkeypatch.setattr(copying, "_AT_ONCE_BYTES", 1000)
+    empty_bench.run("", "in")
+
+    puts = [seen.path.rpartition(other.container)[2] for seen in proxy.seen if blob_put(seen)]
+    assert [path.startswith("/.azureml-arriving/") for path in puts] == [True, False]
+    assert other.blobs() == {"in/file": LARGE}
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
