@@ -60,13 +60,13 @@ class BlobStore:
     """
 
     def __init__(self, address: StoreAddress) -> None:
-        self._address = address
+        self.address = address
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return (
-            f"BlobStore({self._address.connection_id!r}, {self._address.container!r}, {self._address.path!r})"
+            f"BlobStore({self.address.connection_id!r}, {self.address.container!r}, {self.address.path!r})"
         )
 
     def get(self, key: str) -> StoredObject:
@@ -159,9 +159,9 @@ class BlobStore:
     @property
     def _files(self) -> ObstoreFiles:
         # Asked each time, so that a changed connection is noticed.
-        found = open_files(self._address)
+        found = open_files(self.address)
         if not isinstance(found, ObstoreFiles):
-            raise StoreError(f"a workspace cannot be kept in a store of type {self._address.type!r}")
+            raise StoreError(f"a workspace cannot be kept in a store of type {self.address.type!r}")
         return found
 
     def _put(self, key: str, data: bytes, mode: Any) -> str:

@@ -302,7 +302,7 @@ class DatastoreRegistry:
 
 def _address_of(store: ObjectStore) -> StoreAddress | None:
     """Return where a store that is reached over the network keeps its objects; None for one in memory."""
-    found: StoreAddress | None = getattr(store, "address", None) or getattr(store, "_address", None)
+    found: StoreAddress | None = getattr(store, "address", None)
     return found
 
 
