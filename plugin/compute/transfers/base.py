@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from airflow_azureml.compute.cancel import CancelWatch
 from airflow_azureml.compute.environment_identity import ANY, Build, EnvironmentIdentity
@@ -36,6 +36,9 @@ Tell = Callable[[str], None]
 
 class WorkWithoutCode:
     """The part of :class:`airflow_azureml.compute.work.StepWork` of a step that runs nothing of the user's."""
+
+    target: str
+    """Name of the compute target, for the run record."""
 
     @property
     def script(self) -> str:
@@ -75,6 +78,9 @@ class WorkWithoutCode:
         """Leave what an earlier try has written: each piece of it is whole, and this try goes on from there."""
 
 
+Work = TypeVar("Work", bound=WorkWithoutCode)
+
+
 class InPlace:
     """Outputs that are written where they belong, each at once and whole: there is nothing to publish or take back."""
 
@@ -108,11 +114,11 @@ class End:
     type: ReferenceType | None = None
 
 
-class TransferRun(ABC):
+class TransferRun(ABC, Generic[Work]):
     """One try of a transfer.
 
     :param request: the step.
-    :param target: name of the compute target, for the run record.
+    :param work: the transfer.
     :param services: what it works with.
     :param record: the step's record; counts are put in.
     :param log: the task log.
@@ -122,13 +128,14 @@ class TransferRun(ABC):
     def __init__(
         self,
         request: StepRequest,
-        target: str,
+        work: Work,
         services: ExecutionServices,
         record: dict[str, Any],
         log: TaskLog,
         stopping: threading.Event,
     ) -> None:
         self._request = request
+        self._work = work
         self._services = services
         self._record = record
         self._log = log
@@ -136,7 +143,7 @@ class TransferRun(ABC):
         identity = request.identity
         self._folder = WorkingDirectory(services.scratch, identity.step_run_id)
         self.staging = InPlace()
-        self.state = step_state(request, services, self._folder.artifacts, target=target)
+        self.state = step_state(request, services, self._folder.artifacts, target=work.target)
         self._watch = CancelWatch(services.workspace, identity.pipeline_run_id, self.state, stopping)
 
     def __enter__(self) -> Self:

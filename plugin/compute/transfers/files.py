@@ -65,24 +65,12 @@ class FileTransfer(WorkWithoutCode):
         record: dict[str, Any],
         log: TaskLog,
         stopping: threading.Event,
-    ) -> TransferRun:
+    ) -> TransferRun[FileTransfer]:
         """Make one try of the transfer."""
-        return _FileTransferRun(self, request, services, record, log, stopping)
+        return _FileTransferRun(request, self, services, record, log, stopping)
 
 
-class _FileTransferRun(TransferRun):
-    def __init__(
-        self,
-        work: FileTransfer,
-        request: StepRequest,
-        services: ExecutionServices,
-        record: dict[str, Any],
-        log: TaskLog,
-        stopping: threading.Event,
-    ) -> None:
-        super().__init__(request, work.target, services, record, log, stopping)
-        self._work = work
-
+class _FileTransferRun(TransferRun[FileTransfer]):
     def move(self, tell: Tell) -> tuple[Mapping[str, int | float], StoredOutput]:
         """Copy the files."""
         source, target = self.source_end(self._work.source_type), self.target_end(self._work.destination_type)

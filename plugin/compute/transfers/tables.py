@@ -118,44 +118,40 @@ class TableTransfer(WorkWithoutCode):
         record: dict[str, Any],
         log: TaskLog,
         stopping: threading.Event,
-    ) -> TransferRun:
+    ) -> TransferRun[TableTransfer]:
         """Make one try of the transfer."""
-        return _TableTransferRun(self, request, services, record, log, stopping)
+        return _TableTransferRun(request, self, services, record, log, stopping)
 
 
-class _TableTransferRun(TransferRun):
-    def __init__(
-        self,
-        work: TableTransfer,
-        request: StepRequest,
-        services: ExecutionServices,
-        record: dict[str, Any],
-        log: TaskLog,
-        stopping: threading.Event,
-    ) -> None:
-        super().__init__(request, work.target, services, record, log, stopping)
-        self._work = work
-        self._job = Job(work.timeout_s, stopping)
-        self._datastores = services.workspace.datastores
-
+class _TableTransferRun(TransferRun[TableTransfer]):
     def move(self, tell: Tell) -> tuple[Mapping[str, int | float], StoredOutput]:
         """Move the rows."""
         if self._work.table is None:
             return self._to_file(tell)
         (port,) = self._request.ports.outputs
-        database = self._datastores.database(str(port.datastore))
+        database = self._services.workspace.datastores.database(str(port.datastore))
         done = self._to_table(database, self._work.table, tell)
         output = stored_table(
-            database, port.name, str(port.datastore), self._work.table, self._work.mode, self._job
+            database, port.name, str(port.datastore), self._work.table, self._work.mode, self._limits()
         )
         return _counts(done), output
+
+    def _limits(self) -> Job:
+        return Job(self._work.timeout_s, self._stopping)
 
     def _to_table(self, database: Database, table: str, tell: Tell) -> SqlTransferred:
         work = self._work
         if work.source is not None:
-            source = self._datastores.database(work.source_datastore)
+            source = self._services.workspace.datastores.database(work.source_datastore)
             return database_to_table(
-                source, work.source, database, table, mode=work.mode, keys=work.keys, job=self._job, tell=tell
+                source,
+                work.source,
+                database,
+                table,
+                mode=work.mode,
+                keys=work.keys,
+                job=self._limits(),
+                tell=tell,
             )
         end = self.source_end(work.source_type)
         return files_to_table(
@@ -166,7 +162,7 @@ class _TableTransferRun(TransferRun):
             mode=work.mode,
             keys=work.keys,
             file_format=work.file_format,
-            job=self._job,
+            job=self._limits(),
             tell=tell,
             scratch=self._folder.root,
         )
@@ -181,14 +177,14 @@ class _TableTransferRun(TransferRun):
         path = end.path
         if work.destination_type == "directory" or not path:
             path = joined(path, f"{self._request.identity.step_name}.{file_format}")
-        database = self._datastores.database(work.source_datastore)
+        database = self._services.workspace.datastores.database(work.source_datastore)
         done = database_to_file(
             database,
             source,
             end.store,
             path,
             file_format=file_format,
-            job=self._job,
+            job=self._limits(),
             tell=tell,
             scratch=self._folder.root,
         )
