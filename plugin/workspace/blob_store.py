@@ -65,9 +65,7 @@ class BlobStore:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return (
-            f"BlobStore({self.address.connection_id!r}, {self.address.container!r}, {self.address.path!r})"
-        )
+        return f"BlobStore({self.address.connection_id!r}, {self.address.container!r}, {self.address.path!r})"
 
     def get(self, key: str) -> StoredObject:
         """See ``ObjectStore.get``."""
